@@ -1,0 +1,1 @@
+"""The one door between agents and everything they use. Read `broker/pipeline.py` first."""

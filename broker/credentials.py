@@ -1,0 +1,132 @@
+"""What must be durable together when a credential changes: the change and its record.
+
+Secrets, keys and tokens come and go through here. No record holds any of them: a key is named by its
+thumbprint, a token by its id.
+"""
+
+from typing import Protocol
+
+from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts
+from broker.identity.interface import AgentKey, KeyUse, StoredKey
+from broker.model import AgentId, OrganisationId
+
+
+class CredentialStore(Protocol):
+    """What this needs from a backend. Each method is one transaction and one promise:
+    when it returns, everything in it is durable; when it raises, nothing of it happened.
+
+    Raises (all methods):
+        StorageUnavailable: nothing can be written now.
+    """
+
+    async def rotate_secret(
+        self, agent_id: AgentId, digest: bytes, *, now: int, until: int, entry: Entry
+    ) -> None:
+        """Add a secret, let every older one end by `until` (Unix seconds), and record it.
+
+        Raises:
+            UnknownTarget: there is no such agent.
+        """
+        ...
+
+    async def add_key(self, agent_id: AgentId, key: AgentKey, entry: Entry) -> None:
+        """Add a public key of an agent *and* record it.
+
+        Raises:
+            UnknownTarget: there is no such agent.
+            InvalidRequest: it has this key already, or as many as it may have.
+        """
+        ...
+
+    async def remove_key(self, agent_id: AgentId, kid: str, entry: Entry) -> None:
+        """Remove a public key of an agent *and* record it.
+
+        Raises:
+            UnknownTarget: it has no such key.
+        """
+        ...
+
+    async def revoke_token(self, token_id: str, expires_at: int, entry: Entry) -> None:
+        """Refuse a token from now on, in every process, *and* record it; the second time changes nothing."""
+        ...
+
+    async def rotate_key(self, key: StoredKey, *, now: int, until: int, entry: Entry) -> None:
+        """The next key of a use becomes the active one, the active one retires until `until`, `key` is
+        next; record it. Keys that have retired are forgotten.
+        """
+        ...
+
+
+class Credentials:
+    """Changes credentials, and writes down that and who did it."""
+
+    def __init__(self, store: CredentialStore) -> None:
+        self._store = store
+
+    async def rotate_secret(self, agent_id: AgentId, digest: bytes, *, now: int, until: int, by: str) -> None:
+        """Give an agent a new secret; the ones it has end at `until` at the latest.
+
+        Args:
+            agent_id: whose client.
+            digest: SHA-256 of the new secret.
+            now: Unix seconds.
+            until: Unix seconds from which on the older secrets are refused.
+            by: the operator who did it.
+
+        Raises:
+            UnknownTarget: there is no such agent.
+        """
+        entry = _changed(agent_id, {"change": "secret_rotated", "until": until, "by": by})
+        await self._store.rotate_secret(agent_id, digest, now=now, until=until, entry=entry)
+
+    async def add_key(self, agent_id: AgentId, key: AgentKey, *, by: str) -> None:
+        """Let an agent authenticate with a key from now on.
+
+        Raises:
+            UnknownTarget: there is no such agent.
+            InvalidRequest: it has this key already, or as many as it may have.
+        """
+        entry = _changed(agent_id, {"change": "key_added", "kid": key.kid, "by": by})
+        await self._store.add_key(agent_id, key, entry)
+
+    async def remove_key(self, agent_id: AgentId, kid: str, *, by: str) -> None:
+        """Refuse a key of an agent from now on.
+
+        Raises:
+            UnknownTarget: it has no such key.
+        """
+        entry = _changed(agent_id, {"change": "key_removed", "kid": kid, "by": by})
+        await self._store.remove_key(agent_id, kid, entry)
+
+    async def revoke_token(
+        self, token_id: str, expires_at: int, *, organisation: OrganisationId, of: AgentId, by: AgentId
+    ) -> None:
+        """Refuse a token from now on (RFC 7009).
+
+        Args:
+            token_id: its `jti`.
+            expires_at: its `exp`; it need not be remembered any longer than that.
+            organisation: whose log this goes into.
+            of: the agent the token was issued to.
+            by: the agent that revokes it.
+        """
+        facts: Facts = {"token": token_id, "by": by}
+        entry = Entry(organisation, Event.TOKEN_REVOKED, facts, agent=of)
+        await self._store.revoke_token(token_id, expires_at, entry)
+
+    async def rotate_key(self, key: StoredKey, *, now: int, until: int, by: str) -> None:
+        """Change over to the next key of a use of the broker's own keys; `key` is the one after that.
+
+        Args:
+            key: a new key, in the state `next`.
+            now: Unix seconds.
+            until: Unix seconds until which what the present key signed is accepted.
+            by: the operator who did it.
+        """
+        facts: Facts = {"use": KeyUse(key.use), "next": key.kid, "until": until, "by": by}
+        entry = Entry(SYSTEM_LOG, Event.KEYS_ROTATED, facts)
+        await self._store.rotate_key(key, now=now, until=until, entry=entry)
+
+
+def _changed(agent_id: AgentId, facts: Facts) -> Entry:
+    return Entry(SYSTEM_LOG, Event.AGENT_CHANGED, facts, agent=agent_id)

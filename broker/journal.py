@@ -1,0 +1,382 @@
+"""What must be durable together: the reservation, the decisions and the intent; the charge and the outcome.
+
+Every call leaves either one `call.denied`, or one `call.intent` before anything leaves the broker
+and one terminal record after it. Two commits, and nothing between them is lost: a crash leaves an
+open intent, which `recover` closes as `unknown`.
+"""
+
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Protocol
+
+import anyio
+import anyio.lowlevel
+
+from broker import errors
+from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts, Outcome, Receipt
+from broker.identity.attestation import level_of
+from broker.identity.interface import AgentStore
+from broker.ledger.interface import Quote, Settlement
+from broker.model import Agent, AgentId, AgentStatus, Answer, Call, Clock, MicroUSD, Principal, SideEffect
+from broker.record import CallRecord, Scribe
+
+MOST = MicroUSD(2**53 - 1)
+"""The largest amount that a record can hold (JCS)."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCall:
+    """An intent without an end whose broker process is gone."""
+
+    log: str
+    call: str
+    agent: str | None
+    held: MicroUSD
+
+
+@dataclass(frozen=True, slots=True)
+class PastCall:
+    """A call that has begun, as the log has it."""
+
+    call: str
+    log: str
+    agent: str
+    transaction: str
+    root: str
+    grant: str | None
+    """The newest hop that it was made under."""
+
+
+class JournalStore(Protocol):
+    """What the journal needs from a backend. Each method is one transaction and one promise:
+    when it returns, everything in it is durable; when it raises, nothing of it happened.
+
+    Raises (all methods):
+        StorageUnavailable: nothing can be written now.
+    """
+
+    async def open(self, call: str, quote: Quote, intent: Entry, principal: Principal) -> Receipt:
+        """Hold the quote in every budget above the call *and* append the intent, if all of the
+        principal's chain may act at this moment: no intent comes after a committed revocation.
+
+        Raises:
+            Denied: somebody in the chain may not act any more; nothing was changed.
+            BudgetExceeded: some `spent + held + amount` would exceed its cap; nothing was changed.
+        """
+        ...
+
+    async def close(self, call: str, settlement: Settlement, terminal: Entry) -> Receipt:
+        """Turn what is held for the call into the charge *and* append the terminal record.
+
+        Idempotent by call: the second close of a call changes nothing and returns the first receipt.
+        """
+        ...
+
+    async def append(self, entry: Entry) -> Receipt:
+        """Append one record."""
+        ...
+
+    async def past(self, call: str) -> PastCall | None:
+        """What the log says about the beginning of a call; None if it never began."""
+        ...
+
+    async def abandoned(self) -> Sequence[OpenCall]:
+        """Open intents of broker processes that no longer run."""
+        ...
+
+    async def enrol(self, agent: Agent, secret_digest: bytes, entry: Entry) -> None:
+        """Add an agent and its first secret *and* record it.
+
+        Raises:
+            InvalidRequest: the id is taken.
+        """
+        ...
+
+    async def change_agent(
+        self, agent_id: AgentId, change: Callable[[Agent], Agent], entry: Callable[[Agent, Agent], Entry]
+    ) -> bool:
+        """Change an agent *and* record it; every process goes by it from now on.
+
+        `change` is given the agent as it is in this transaction, `entry` what it was and what it becomes.
+        Where nothing would change nothing is recorded, and False comes back.
+
+        Raises:
+            UnknownTarget: there is no such agent.
+            BrokerError: what `change` raised; nothing was changed.
+        """
+        ...
+
+
+class Hold:
+    """Money that is held for a call until it is known what the call cost."""
+
+    def __init__(self, record: CallRecord) -> None:
+        self._record = record
+
+    def settle(self, answer: Answer) -> None:
+        """Note the actual cost, as soon as the upstream has answered: what follows cannot undo it.
+
+        A question of a multi-round-trip request costs nothing; its last round does.
+        """
+        record = self._record
+        record.answer = answer
+        quoted = record.quote.amount if record.quote else MicroUSD(0)
+        if answer.is_question:
+            record.settlement = Settlement(MicroUSD(0))
+        elif answer.cost is None:
+            record.settlement = Settlement(quoted)
+        elif 0 <= answer.cost <= MOST:
+            record.settlement = Settlement(answer.cost)
+        else:  # a connector's nonsense must neither refund nor stop the record
+            record.settlement = Settlement(quoted, estimated=True)
+
+
+class Journal:
+    """Writes down what happens to calls and agents, in the order that the promise needs."""
+
+    def __init__(self, store: JournalStore, digest_key: bytes, *, clock: Clock = time.time) -> None:
+        self._store = store
+        self._clock = clock
+        self._scribe = Scribe(digest_key)
+
+    @asynccontextmanager
+    async def recorded(self, call: Call) -> AsyncGenerator[CallRecord]:
+        """The record of one call. If the call ends before its intent, the refusal is recorded here.
+
+        Strangers leave no record: there is nobody to write about, and they must not fill the log.
+        """
+        record = CallRecord(call=call, started=time.monotonic())
+        try:
+            yield record
+        except errors.BrokerError as error:
+            error.call_id = call.id
+            if record.principal is not None and record.intent is None:
+                with anyio.CancelScope(shield=True):
+                    record.receipt = await self._store.append(
+                        self._scribe.denial(record, _outcome_of(error, record), error)
+                    )
+            if record.receipt is not None:
+                error.receipt = asdict(record.receipt)
+            if record.settlement is not None:
+                error.cost_micro_usd = record.settlement.amount
+            error.parent_call, error.root_call = record.parent, record.root
+            raise
+
+    async def place(self, record: CallRecord, principal: Principal) -> None:
+        """Find the verified parent of a call: an earlier call of the caller's own that it names, in the
+        same transaction and under the same delegation; else the call that its delegation is for.
+        """
+        served = next((grant.call for grant in principal.grants if grant.call is not None), None)
+        claimed = record.call.claimed_parent
+        past = None if claimed is None else await self._store.past(claimed)
+        if past is None or not _is_own(past, principal):
+            past = None if served is None else await self._store.past(served)
+        if past is not None:
+            record.parent, record.root = past.call, past.root
+
+    @asynccontextmanager
+    async def hold(self, record: CallRecord, principal: Principal, quote: Quote) -> AsyncGenerator[Hold]:
+        """Reserve and record the intent in one commit; on leaving, settle and record the outcome in one.
+
+        Cancellation cannot come between a commit and its counterpart. A call cancelled before
+        it was dispatched is released; one cancelled after that keeps its reserved amount.
+
+        Raises:
+            Denied: somebody in the chain may not act any more; nothing was reserved.
+            BudgetExceeded: a cap does not hold the quote; nothing was reserved.
+        """
+        record.quote = quote
+        with anyio.CancelScope(shield=True):
+            intent = self._scribe.intent(record)
+            record.intent = await self._store.open(record.call.id, quote, intent, principal)
+        outcome = Outcome.UNKNOWN
+        failure: BaseException | None = None
+        try:
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            record.dispatched = True
+            yield Hold(record)
+            outcome = Outcome.TOOL_ERROR if record.answer and record.answer.failed else Outcome.OK
+        except BaseException as error:
+            outcome = _outcome_of(error, record)
+            failure = error
+            raise
+        finally:
+            settlement = record.settlement = record.settlement or _unsettled(failure, record)
+            with anyio.CancelScope(shield=True):
+                terminal = self._scribe.terminal(record, outcome, settlement)
+                record.receipt = await self._store.close(record.call.id, settlement, terminal)
+
+    async def recover(self) -> int:
+        """Close every intent that a vanished process left open as `unknown`, charging what it held."""
+        abandoned = await self._store.abandoned()
+        for call in abandoned:
+            facts: Facts = {"outcome": Outcome.UNKNOWN, "reason": "broker_restart", "cost": call.held}
+            entry = Entry(call.log, Event.CALL_UNKNOWN, facts, call.call, call.agent)
+            await self._store.close(call.call, Settlement(call.held, estimated=True), entry)
+        return len(abandoned)
+
+    async def enrol(self, agent: Agent, secret_digest: bytes, *, by: str) -> None:
+        """Add an agent with its first secret; `by` is the operator who did it.
+
+        Raises:
+            InvalidRequest: the id is taken, or the organisation would be the deployment's own log.
+        """
+        if agent.organisation == SYSTEM_LOG:
+            raise errors.InvalidRequest(
+                f"`{SYSTEM_LOG}` is the log of the broker itself", hint="give the organisation another name"
+            )
+        facts: Facts = {"profile": _profile(agent), "by": by}
+        await self._store.enrol(
+            agent, secret_digest, Entry(SYSTEM_LOG, Event.AGENT_CREATED, facts, agent=agent.id)
+        )
+
+    async def set_status(self, agent_id: AgentId, status: AgentStatus, *, by: str, reason: str) -> None:
+        """Suspend, resume or revoke an agent; `by` is the operator who did it.
+
+        Raises:
+            UnknownTarget: there is no such agent.
+            InvalidRequest: it is revoked, which is for good.
+        """
+        await self.change_agent(agent_id, lambda agent: replace(agent, status=status), by=by, reason=reason)
+
+    async def change_agent(
+        self, agent_id: AgentId, change: Callable[[Agent], Agent], *, by: str, reason: str = ""
+    ) -> bool:
+        """Change what is known of an agent, and record what it was and what it is now.
+
+        Args:
+            agent_id: which agent.
+            change: makes the new record out of the present one; id and organisation have to stay.
+            by: the operator who did it.
+            reason: why.
+
+        Returns:
+            Whether anything changed.
+
+        Raises:
+            UnknownTarget: there is no such agent.
+            InvalidRequest: it is revoked, which is for good.
+        """
+
+        def unless_revoked(before: Agent) -> Agent:
+            after = change(before)
+            if before.status is not AgentStatus.REVOKED:
+                return replace(after, attestation=level_of(after, self._clock())[0])
+            if after == before:
+                return before
+            raise errors.InvalidRequest(
+                f"`{agent_id}` is revoked for good", hint="enrol another agent: `broker agent add`"
+            )
+
+        def entry(before: Agent, after: Agent) -> Entry:
+            was, now = _profile(before), _profile(after)
+            changed = [key for key in now if was[key] != now[key]]
+            facts: Facts = {
+                "status": after.status,
+                "before": {key: was[key] for key in changed},
+                "after": {key: now[key] for key in changed},
+                "by": by,
+                "reason": reason,
+            }
+            if why := level_of(after, self._clock())[1]:
+                facts["attestation_lowered"] = why
+            return Entry(SYSTEM_LOG, Event.AGENT_CHANGED, facts, agent=agent_id)
+
+        return await self._store.change_agent(agent_id, unless_revoked, entry)
+
+    async def lower_lapsed(self, agents: AgentStore) -> int:
+        """Take their level from the agents whose manifest has ended; returns how many there were."""
+        lapsed = await agents.lapsed(int(self._clock()))
+        for agent in lapsed:
+            await self.change_agent(agent, lambda now: now, by="broker", reason="its manifest has ended")
+        return len(lapsed)
+
+    async def policy_changed(self, version: str) -> None:
+        """Record which policies are in force from now on."""
+        await self._store.append(Entry(SYSTEM_LOG, Event.POLICY_CHANGED, {"policy": version}))
+
+    async def token_issued(
+        self, agent: Agent, *, token_id: str, transaction: str, scope: str, expires_at: int, address: str
+    ) -> None:
+        """Record an access token of an agent. `expires_at` is Unix time in seconds."""
+        facts: Facts = {
+            "token": token_id,
+            "cause": {"task": transaction},
+            "scope": scope,
+            "expires_at": expires_at,
+            "address": self._scribe.digest(address.encode()),
+        }
+        await self._store.append(Entry(agent.organisation, Event.TOKEN_ISSUED, facts, agent=agent.id))
+
+    async def token_refused(self, agent: Agent, *, error: str, address: str) -> None:
+        """Record that an agent's client was refused a token; `error` is the OAuth error code."""
+        facts: Facts = {"error": error, "address": self._scribe.digest(address.encode())}
+        await self._store.append(Entry(agent.organisation, Event.TOKEN_REFUSED, facts, agent=agent.id))
+
+
+def _outcome_of(error: BaseException, record: CallRecord) -> Outcome:  # noqa: PLR0911 - one line a case
+    match error:
+        case errors.Blocked():
+            return Outcome.BLOCKED
+        case errors.BudgetExceeded():
+            return Outcome.OVER_BUDGET
+        case errors.UpstreamUnreachable() | errors.UpstreamRefused():
+            return Outcome.UPSTREAM_ERROR
+        case errors.UpstreamLost():
+            reads = record.target is not None and record.target.side_effect is SideEffect.READS
+            return Outcome.UPSTREAM_ERROR if reads else Outcome.UNKNOWN
+        case errors.BrokerError():
+            return Outcome.DENIED
+        case Exception():
+            return Outcome.UNKNOWN
+        case _:
+            return Outcome.CANCELLED
+
+
+_NOT_DONE = (
+    errors.UpstreamUnreachable,
+    errors.UpstreamRefused,
+    errors.NotDeclared,
+    errors.InvalidRequest,
+    errors.UnknownTarget,
+    errors.Denied,
+)
+"""After these it is known that the upstream did not do it."""
+
+
+def _unsettled(failure: BaseException | None, record: CallRecord) -> Settlement:
+    """Release only what is known not to have been done; otherwise keep the held amount, marked as estimated.
+
+    A lost answer is paid for even where the tool only reads: that it changed nothing does not make it free.
+    """
+    held = record.quote.amount if record.quote else MicroUSD(0)
+    known = not record.dispatched or isinstance(failure, _NOT_DONE)
+    return Settlement(MicroUSD(0)) if known else Settlement(held, estimated=held > 0)
+
+
+def _is_own(past: PastCall, principal: Principal) -> bool:
+    return (
+        past.agent == principal.agent.id
+        and past.log == principal.organisation
+        and past.transaction == principal.transaction
+        and past.grant == (principal.grants[0].id if principal.grants else None)
+    )
+
+
+def _profile(agent: Agent) -> Facts:
+    return {
+        "organisation": agent.organisation,
+        "team": agent.team,
+        "roles": sorted(agent.roles),
+        "cap": agent.cap_micro_usd,
+        "owner": agent.owner,
+        "status": agent.status,
+        "purpose": agent.purpose,
+        "model": agent.model,
+        "model_version": agent.model_version,
+        "attributes": dict(agent.attributes),
+        "attestation": agent.attestation,
+        "manifest": None if agent.manifest is None else asdict(agent.manifest),
+    }

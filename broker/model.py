@@ -1,0 +1,303 @@
+"""The vocabulary: frozen values that every part of the broker speaks in. No I/O, no protocol."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NewType, Protocol
+
+AgentId = NewType("AgentId", str)
+OrganisationId = NewType("OrganisationId", str)
+CallId = NewType("CallId", str)
+GrantId = NewType("GrantId", str)
+MicroUSD = NewType("MicroUSD", int)
+"""Money: an integer number of millionths of a US dollar. Never a float."""
+
+DELEGATION = "io.toolbroker/delegation"
+"""The key of `_meta` under which a request carries a delegation token."""
+
+Json = dict[str, Any]
+"""One JSON object exactly as it came from the wire: unknown fields and key order are kept."""
+
+
+class Kind(StrEnum):
+    """What can be called."""
+
+    TOOL = "tool"
+    RESOURCE = "resource"
+    TEMPLATE = "template"
+    PROMPT = "prompt"
+
+
+class Method(StrEnum):
+    """The governed methods. All four go through `Pipeline.call`."""
+
+    CALL_TOOL = "tools/call"
+    READ_RESOURCE = "resources/read"
+    GET_PROMPT = "prompts/get"
+    COMPLETE = "completion/complete"
+
+
+class SideEffect(StrEnum):
+    """What a call does to the world. Retries and replays depend on it."""
+
+    READS = "reads"
+    WRITES = "writes"
+    DESTROYS = "destroys"
+
+
+class AgentStatus(StrEnum):
+    """Whether an agent may act at all."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    REVOKED = "revoked"
+
+
+class Attestation(StrEnum):
+    """What stands behind what is said of an agent. Policies see it as a number."""
+
+    SELF_DECLARED = "A0"
+    """Its record and its signed manifest contradict each other, so neither is believed."""
+    REGISTERED = "A1"
+    """An operator has enrolled it."""
+    SIGNED = "A2"
+    """A manifest that an operator handed in, signed, not ended, and agreeing with the record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a signed manifest says. `kid` is the thumbprint of the key that signed it (RFC 7638),
+    `digest` the SHA-256 of the JWS in hex, `not_after` Unix seconds.
+    """
+
+    agent: str
+    version: str
+    model: str
+    model_version: str
+    prompt_sha256: str
+    tools_sha256: str
+    code_sha256: str
+    owner: str
+    not_after: int
+    kid: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """An agent as the broker knows it. Its credential is an OAuth client whose id is `id`.
+
+    `cap_micro_usd` is what it may spend in total (None: no cap of its own). `model`, `model_version` and
+    `attributes` are what its operator says of it. Times are Unix seconds; `changed_at` is 0 until it changes.
+    """
+
+    id: AgentId
+    organisation: OrganisationId
+    roles: frozenset[str]
+    team: str | None = None
+    status: AgentStatus = AgentStatus.ACTIVE
+    cap_micro_usd: MicroUSD | None = None
+    owner: str | None = None
+    created_at: int = 0
+    purpose: str | None = None
+    model: str | None = None
+    model_version: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+    changed_at: int = 0
+    attestation: Attestation = Attestation.REGISTERED
+    manifest: Manifest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolLimit:
+    """One thing a delegation leaves open: targets by glob over exposed names, and conditions on arguments.
+
+    `arguments` maps a top-level argument to its condition, in the terms of
+    draft-niyikiza-oauth-attenuating-agent-tokens: `{"constraint_type": "exact" | "one_of" | "range" |
+    "pattern", ...}`. An argument with a condition has to be there and satisfy it.
+    """
+
+    match: str
+    arguments: Mapping[str, Json] = field(default_factory=dict[str, Json])
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One hop of delegation: `by` lets `to` act within part of its own authority (RFC 8693 §4.1).
+
+    Grants form a tree: `parent` is the grant that `by` acted under, None where it acted on its own.
+    A grant never widens anything: what a chain may do is what *every* actor may do now, within the
+    limits of *every* hop. `limits` is None where a hop adds none. Times are Unix seconds.
+    """
+
+    id: GrantId
+    parent: GrantId | None
+    organisation: OrganisationId
+    subject: AgentId
+    by: AgentId
+    to: AgentId
+    depth: int
+    max_depth: int
+    transaction: str
+    expires_at: int
+    created_at: int
+    task: str | None = None
+    purpose: str | None = None
+    call: CallId | None = None
+    """The open call of `by` that this grant serves; it is worth nothing after that has ended."""
+    limits: tuple[ToolLimit, ...] | None = None
+    cap_micro_usd: MicroUSD | None = None
+    max_calls: int | None = None
+    revoked_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The authenticated party of one call: who asks, on whose authority, through whom.
+
+    `agent` is the live record of the authenticated client; `actors` are the live records of
+    everybody in the delegation chain, newest first, so `actors[0] is agent`. Authority is what
+    *every* actor may do.
+    """
+
+    agent: Agent
+    subject: AgentId
+    actors: tuple[Agent, ...]
+    scopes: frozenset[str]
+    token_id: str
+    transaction: str
+    expires_at: int
+    """Unix seconds."""
+    grants: tuple[Grant, ...] = ()
+    """The hops of the delegation, newest first; `actors` is one longer. Empty: it acts on its own."""
+
+    @property
+    def organisation(self) -> OrganisationId:
+        """The tenant whose log, budgets and policies apply."""
+        return self.agent.organisation
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One thing that can be called, as callers see it.
+
+    `name` is the exposed name (`<connector>__<tool>`, a resource URI, a URI template or a prompt
+    name), `upstream_name` what its connector calls it. `definition` is the upstream's own object
+    with the name replaced and nothing else touched. `price` is the worst case of one call.
+    """
+
+    kind: Kind
+    name: str
+    connector: str
+    upstream_name: str
+    definition: Json = field(repr=False, compare=False)
+    price: MicroUSD = MicroUSD(0)
+    price_source: str = "free"
+    side_effect: SideEffect = SideEffect.WRITES
+    labels: frozenset[str] = frozenset()
+    agent: AgentId | None = None
+    """Whoever answers acts as this agent: a call to it hands the caller's authority on."""
+
+
+class Caller(Protocol):
+    """The way back to the caller while its call is open."""
+
+    @property
+    def capabilities(self) -> Mapping[str, Any]:
+        """The client capabilities this caller declared (MCP `clientCapabilities`)."""
+        ...
+
+    @property
+    def modern(self) -> bool:
+        """Whether the caller speaks a revision without sessions (2026-07-28 or later)."""
+        ...
+
+    async def notify(self, method: str, params: Json) -> None:
+        """Pass a notification on (progress, log message). Never raises; may be dropped."""
+        ...
+
+    async def ask(self, method: str, params: Json) -> Json:
+        """Put a request to the caller (sampling, elicitation, roots) and wait for its result.
+
+        Raises:
+            NotDeclared: the caller did not declare the capability, or cannot be asked in place.
+            UpstreamRefused: the caller answered with a JSON-RPC error, relayed to who asked.
+        """
+        ...
+
+    async def poll(self, retry_ms: int) -> None:
+        """Have the caller hang up and fetch the result later (SEP-1699), if it can. Never raises.
+
+        Args:
+            retry_ms: milliseconds after which it comes back.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to use something, as an edge heard it. Nothing in it is trusted yet.
+
+    `params` are the request's parameters as they came, without `_meta`; `name` is the target's
+    exposed name (for a completion: that of the prompt or template it refers to).
+    """
+
+    id: CallId
+    method: Method
+    name: str
+    params: Json = field(repr=False)
+    token: str = field(repr=False)
+    caller: Caller = field(repr=False)
+    meta: Json = field(default_factory=dict[str, Any], repr=False)
+    """`_meta` of the request as it came (never forwarded as a whole)."""
+
+    @property
+    def traceparent(self) -> str | None:
+        """W3C trace context of the caller: correlation, never authority."""
+        value = self.meta.get("traceparent")
+        return value if isinstance(value, str) else None
+
+    @property
+    def delegation(self) -> str | None:
+        """The delegation token that the caller says it acts under; "" where it is no text."""
+        value = self.meta.get(DELEGATION)
+        return value if isinstance(value, str) or value is None else ""
+
+    @property
+    def claimed_parent(self) -> str | None:
+        """The parent call the caller claims; stored as a claim, never believed."""
+        value = self.meta.get("io.toolbroker/parent_call")
+        return value if isinstance(value, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a connector answered: the raw result object, and its cost where the connector knows it."""
+
+    body: Json
+    cost: MicroUSD | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether a tool reported an error of its own (MCP `isError`)."""
+        return self.body.get("isError") is True
+
+    @property
+    def is_question(self) -> bool:
+        """Whether this is a round of a multi-round-trip request rather than the end of it."""
+        return self.body.get("resultType") == "input_required"
+
+
+Clock = Callable[[], float]
+"""Unix time in seconds; injected so that tests can own it."""
+
+
+def new_call_id(now: Clock = time.time) -> CallId:
+    """A UUIDv7 (RFC 9562 §5.7): sorts by time of creation."""
+    millis = int(now() * 1000) & ((1 << 48) - 1)
+    chance = int.from_bytes(os.urandom(10), "big")
+    value = millis << 80 | 0x7 << 76 | chance >> 68 << 64 | 0b10 << 62 | chance & (1 << 62) - 1
+    text = f"{value:032x}"
+    return CallId(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")

@@ -1,0 +1,176 @@
+"""One call, from the wire to the wire. Read this file first.
+
+    authenticate → resolve → screen arguments → decide → reserve → record intent →
+    invoke → settle → screen result → record outcome
+
+The order is the security argument, so it is written here and configured nowhere:
+
+* authenticate: what follows speaks of a principal, never of a token
+* resolve: what this chain may not see does not exist for it; nothing runs for strangers
+* screen arguments: guards may redact, and what follows must judge what will really be sent
+* decide: on the final arguments, for every actor of the chain
+* reserve and record intent: one durable commit before anything leaves; a crash cannot hide a call
+* invoke: the only place that runs third-party code
+* settle: as soon as the upstream has answered; a blocked result has still been paid for
+* screen result: before anyone reads it
+* record outcome: one durable commit before the result is released
+
+From the intent to the outcome the call is in flight: whoever in its chain is suspended or revoked
+meanwhile, in whichever process, ends it (`broker/inflight.py`).
+
+Tools, resources, prompts and completions all take this path. There is no second one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from broker.audit.interface import Receipt
+from broker.catalog.interface import Catalog
+from broker.connector import Line
+from broker.errors import Because, Denied, UnknownTarget, UpstreamRefused
+from broker.grants import Delegator
+from broker.guardrails.interface import Guards, Stage
+from broker.guardrails.relay import ScreenedCaller
+from broker.identity.interface import Authenticator
+from broker.inflight import InFlight
+from broker.journal import Journal
+from broker.ledger.prices import Prices
+from broker.model import Answer, Call, CallId, Grant, Json, Kind, MicroUSD, Principal, Target
+from broker.policy.interface import Decision, Policy
+from broker.record import CallRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A result that may be handed out: it has been screened, paid for and recorded."""
+
+    body: Json
+    call: CallId
+    parent: str | None
+    root: str
+    cost: MicroUSD
+    receipt: Receipt | None
+
+
+class Pipeline:
+    """Every way in builds a `Call` and brings it here."""
+
+    def __init__(
+        self,
+        *,
+        identity: Authenticator,
+        catalog: Catalog,
+        guards: Guards,
+        policy: Policy,
+        delegator: Delegator,
+        prices: Prices,
+        journal: Journal,
+        inflight: InFlight,
+    ) -> None:
+        self.identity = identity
+        self.catalog = catalog
+        self.guards = guards
+        self.policy = policy
+        self.delegator = delegator
+        self.prices = prices
+        self.journal = journal
+        self.inflight = inflight
+
+    async def call(self, call: Call) -> Released:
+        """Do what the call asks, if its whole chain may, and hand out the result.
+
+        Raises:
+            BrokerError: one of the tree in `broker/errors.py`, with the call's id.
+        """
+        async with self.journal.recorded(call) as record:
+            principal = await self._authenticate(record)
+            target = record.target = self._resolve(principal, call)
+            params = record.params = self.guards.screen(call.params, Stage.ARGUMENTS, target, record.findings)
+            record.decision = self.policy.decide(principal, target, params)
+            _enforce(record.decision, principal, target)
+            hop = await self.delegator.plan_for(principal, target, call) if target.agent else None
+            quote = self.prices.quote(principal, target)
+            with self.inflight.flight(record, principal):  # a revocation cancels what is in here
+                # reserve + intent: one commit; leaving: charge + outcome, one commit
+                async with self.journal.hold(record, principal, quote) as hold:
+                    answer = await self._invoke(record, principal, target, params, hop)
+                    hold.settle(answer)
+                    body = self.guards.screen(answer.body, Stage.RESULT, target, record.findings)
+        return _released(record, body)
+
+    async def visible(self, token: str, kind: Kind, delegation: str | None = None) -> Sequence[Target]:
+        """What exists for this chain: the same answer that `call` resolves by.
+
+        Raises:
+            Unauthenticated: the token is not valid. Denied: the delegation does not stand.
+        """
+        principal = await self.identity.authenticate(token)
+        if delegation is not None:
+            principal = await self.identity.delegated(principal, delegation)
+        return self.policy.visible(principal, self.catalog.targets(kind))
+
+    async def _authenticate(self, record: CallRecord) -> Principal:
+        """Who calls, in which chain, for which call. Whose delegation fails is recorded all the same."""
+        call = record.call
+        principal = record.principal = await self.identity.authenticate(call.token)
+        if call.delegation is not None:
+            principal = record.principal = await self.identity.delegated(principal, call.delegation)
+        if principal.grants or call.claimed_parent is not None:
+            await self.journal.place(record, principal)
+        return principal
+
+    def _resolve(self, principal: Principal, call: Call) -> Target:
+        target = self.catalog.find(call)
+        if target is None or not self.policy.sees(principal, target):
+            raise UnknownTarget(
+                f"there is no `{call.name[:200]}` here",
+                hint="list what is offered and use a name from that list",
+            )
+        return target
+
+    async def _invoke(
+        self, record: CallRecord, principal: Principal, target: Target, params: Json, hop: Grant | None
+    ) -> Answer:
+        line = self._line(record, principal, target)
+        if hop is not None:
+            line = replace(line, delegation=await self._hand_over(record.call, principal, hop))
+        try:
+            return await self.catalog.invoke(record.call.method, target, params, line)
+        except UpstreamRefused as refusal:
+            said: Json = {"message": refusal.message, "data": refusal.data}
+            safe = self.guards.screen(said, Stage.RESULT, target, record.findings)
+            refusal.message, refusal.data = safe["message"], safe["data"]
+            raise
+
+    async def _hand_over(self, call: Call, principal: Principal, hop: Grant) -> str:
+        parent = call.delegation or call.token
+        token = await self.delegator.hand_over(principal, hop, parent, principal.scopes)
+        return token.compact
+
+    def _line(self, record: CallRecord, principal: Principal, target: Target) -> Line:
+        call = record.call
+        level = call.meta.get("io.modelcontextprotocol/logLevel")
+        return Line(
+            call_id=call.id,
+            caller=ScreenedCaller(call.caller, self.guards, target, record.findings),
+            organisation=principal.organisation,
+            agent=principal.agent.id,
+            wants_progress="progressToken" in call.meta,
+            log_level=level if isinstance(level, str) else None,
+            trace={k: v for k in ("traceparent", "tracestate") if isinstance(v := call.meta.get(k), str)},
+        )
+
+
+def _enforce(decision: Decision, principal: Principal, target: Target) -> None:
+    if not decision.permitted:
+        raise Denied(
+            f"`{principal.agent.id}` may not use `{target.name}`",
+            because=decision.because or (Because("default", "no rule permits it"),),
+            hint=decision.hint,
+        )
+
+
+def _released(record: CallRecord, body: Json) -> Released:
+    cost = record.settlement.amount if record.settlement else MicroUSD(0)
+    root = record.root or record.call.id
+    return Released(body, record.call.id, record.parent, root, cost, record.receipt)

@@ -1,0 +1,136 @@
+"""What happened? The log's own types, and what it needs from a backend.
+
+The log knows no capability: whoever has something to record hands it facts as plain JSON.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from broker.model import Json
+
+SYSTEM_LOG = "system"
+"""The log of the deployment itself: keys, agents, configuration. Other logs are named by organisation."""
+
+
+class Event(StrEnum):
+    """Every type of record. Closed: a new type is a new version of the format."""
+
+    LOG_OPENED = "log.opened"
+    CALL_INTENT = "call.intent"
+    CALL_DENIED = "call.denied"
+    CALL_OUTCOME = "call.outcome"
+    CALL_UNKNOWN = "call.outcome_unknown"
+    AGENT_CREATED = "agent.created"
+    AGENT_CHANGED = "agent.changed"
+    TOKEN_ISSUED = "auth.token_issued"
+    TOKEN_REFUSED = "auth.token_refused"
+    TOKEN_REVOKED = "auth.token_revoked"
+    KEYS_ROTATED = "keys.rotated"
+    DELEGATION_CREATED = "delegation.created"
+    DELEGATION_REVOKED = "delegation.revoked"
+    POLICY_CHANGED = "policy.changed"
+
+
+class Outcome(StrEnum):
+    """How a call ended."""
+
+    OK = "ok"
+    TOOL_ERROR = "tool_error"
+    DENIED = "denied"
+    BLOCKED = "blocked"
+    OVER_BUDGET = "over_budget"
+    CANCELLED = "cancelled"
+    UPSTREAM_ERROR = "upstream_error"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A fact to be recorded. The backend adds `v log seq ts node` and fixes the bytes.
+
+    Args:
+        log: the organisation whose log it belongs to, or `SYSTEM_LOG`.
+        event: its type.
+        facts: JCS profile: ASCII keys, integers within 2^53, no floats; at most 60 KiB as JSON.
+        call: the call it belongs to; `agent`: who acted. Both are indexed.
+    """
+
+    log: str
+    event: Event
+    facts: Json
+    call: str | None = None
+    agent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof for the caller: leaf `index` with hash `leaf` is in `log`, whose size was then `size`."""
+
+    log: str
+    index: int
+    leaf: str
+    """Hex of the RFC 6962 leaf hash."""
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """One record as it lies in the log: `body` are the exact bytes that were hashed."""
+
+    seq: int
+    leaf: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogHead:
+    """Where a log stands: its origin, size and RFC 6962 root."""
+
+    name: str
+    origin: str
+    size: int
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which records to read; empty fields do not restrict. `last` reads the newest n, in order."""
+
+    call: str | None = None
+    agent: str | None = None
+    events: frozenset[Event] = field(default_factory=frozenset[Event])
+    from_seq: int = 0
+    last: int | None = None
+
+
+class LogReader(Protocol):
+    """What reading and verifying need from a backend. Never blocks a writer."""
+
+    async def logs(self) -> list[LogHead]:
+        """The heads of all logs, by name."""
+        ...
+
+    def records(self, log: str, where: Filter = Filter()) -> AsyncIterator[StoredRecord]:
+        """The records of a log in order of sequence."""
+        ...
+
+    async def checkpoints(self, log: str) -> list[str]:
+        """The signed notes kept for a log, oldest first (C2SP tlog-checkpoint)."""
+        ...
+
+
+class CheckpointStore(Protocol):
+    """Where signed checkpoints are kept."""
+
+    async def save_checkpoint(self, log: str, size: int, note: str) -> None:
+        """Keep a signed note; the same (log, size) twice is kept once."""
+        ...
+
+
+class Log(LogReader, CheckpointStore, Protocol):
+    """All there is to a log besides writing records, which only the journal does."""
+
+
+Facts = dict[str, Any]

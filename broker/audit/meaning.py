@@ -1,0 +1,80 @@
+"""Do the records of a log tell a possible story? Intents, ends and money, in order of sequence."""
+
+from typing import Any
+
+from broker.audit.interface import Event
+
+_ENDS = frozenset({Event.CALL_OUTCOME, Event.CALL_UNKNOWN})
+
+
+class Meaning:
+    """Reads records one after the other and says of each what cannot be true.
+
+    Every end has one intent before it; a refused call has none; and whenever money was held, no
+    cap that the record names was exceeded by what this log says is spent and held; and a call was
+    made for one that had begun before it.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[int, dict[str, Any]]] = {}
+        self._ended: set[str] = set()
+        self._used: dict[str, int] = {}
+
+    @property
+    def open_calls(self) -> tuple[str, ...]:
+        """Calls with an intent and no end, oldest first."""
+        return tuple(self._open)
+
+    def read(self, seq: int, body: dict[str, Any]) -> list[str]:
+        """What is wrong with this record, given those before it."""
+        try:
+            return self._judge(seq, body)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return ["the record lacks what a record of its type has"]
+
+    def _judge(self, seq: int, body: dict[str, Any]) -> list[str]:
+        event = body.get("type")
+        if event == Event.CALL_INTENT:
+            return self._begin(body["call"], seq, body)
+        if event == Event.CALL_DENIED:
+            return self._refuse(body["call"])
+        if event in _ENDS:
+            return self._end(body["call"], body)
+        return []
+
+    def _begin(self, call: str, seq: int, body: dict[str, Any]) -> list[str]:
+        if call in self._open or call in self._ended:
+            return [f"a second beginning of the call `{call}`"]
+        wrong = self._misplaced(call, body.get("cause") or {})
+        spend: dict[str, Any] = body.get("spend") or {"held": 0, "budgets": []}
+        self._open[call] = (seq, spend)
+        held = int(spend["held"])
+        for budget in spend["budgets"]:
+            scope, cap = budget["scope"], budget["cap"]
+            used = self._used[scope] = self._used.get(scope, 0) + held
+            if held and cap is not None and used > cap:
+                wrong.append(f"`{scope}` held and had spent {used} of {cap} micro-USD")
+        return wrong
+
+    def _misplaced(self, call: str, cause: dict[str, Any]) -> list[str]:
+        """A verified parent has begun before its child, and so has the root."""
+        above = [str(cause[key]) for key in ("parent", "root") if cause.get(key, call) != call]
+        missing = [one for one in dict.fromkeys(above) if one not in self._open and one not in self._ended]
+        return [f"the call `{call}` was made for `{one}`, which had not begun" for one in missing]
+
+    def _refuse(self, call: str) -> list[str]:
+        known = call in self._open or call in self._ended
+        self._ended.add(call)
+        return [f"the call `{call}` was refused, but it has other records"] if known else []
+
+    def _end(self, call: str, body: dict[str, Any]) -> list[str]:
+        if call not in self._open:
+            again = "already has an end" if call in self._ended else "has no beginning"
+            return [f"the call `{call}` {again}"]
+        seq, spend = self._open.pop(call)
+        self._ended.add(call)
+        for budget in spend["budgets"]:
+            self._used[budget["scope"]] += int(body["cost"]) - int(spend["held"])
+        if body.get("intent", seq) != seq:
+            return [f"the call `{call}` began with record {seq}, not {body['intent']}"]
+        return []

@@ -1,0 +1,106 @@
+"""One connector in its place: its names, and the targets that its offer makes."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, Decimal
+from typing import Any, cast
+
+from broker.catalog.names import Names
+from broker.catalog.results import expose_definition
+from broker.connector import Offer, Upstream
+from broker.model import AgentId, Json, Kind, MicroUSD, SideEffect, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a tool besides its definition: by the connector's author, then by the operator."""
+
+    price_usd: str | None = None
+    price_source: str | None = None
+    side_effect: SideEffect | None = None
+    labels: frozenset[str] = frozenset()
+
+
+OperatorFacts = Callable[[str], Facts]
+"""The operator's facts by exposed name (from `policies/tools/*.yaml`)."""
+
+
+@dataclass(slots=True)
+class Mount:
+    """A connector, its names and time-out, the agent it acts as if it is one, and what it offered last."""
+
+    name: str
+    upstream: Upstream
+    names: Names
+    timeout_s: float
+    agent: AgentId | None = None
+    opened: bool = False
+    problem: str | None = None
+    """Why it offers nothing now, for operators."""
+    offer: Offer = field(default_factory=Offer)
+
+    def targets(self, operator: OperatorFacts) -> Iterator[Target]:
+        """Everything in the last offer, under outside names."""
+        for definition in self.offer.tools:
+            yield self._tool(definition, operator)
+        for definition in self.offer.prompts:
+            name = str(definition["name"])
+            exposed = self.names.exposed(name)
+            yield self._target(Kind.PROMPT, exposed, name, {**definition, "name": exposed})
+        for definition in self.offer.resources:
+            uri = str(definition["uri"])
+            exposed = self.names.exposed_uri(uri)
+            yield self._target(Kind.RESOURCE, exposed, uri, {**definition, "uri": exposed})
+        for definition in self.offer.templates:
+            uri = str(definition["uriTemplate"])
+            exposed = self.names.exposed_uri(uri)
+            yield self._target(Kind.TEMPLATE, exposed, uri, {**definition, "uriTemplate": exposed})
+
+    def _tool(self, definition: Json, operator: OperatorFacts) -> Target:
+        name = str(definition["name"])
+        exposed = self.names.exposed(name)
+        author, ruled = _author_facts(self.offer.facts.get(name, {})), operator(exposed)
+        price = ruled.price_usd if ruled.price_usd is not None else author.price_usd
+        source = ruled.price_source or (f"connector:{self.name}" if price else "free")
+        return Target(
+            kind=Kind.TOOL,
+            name=exposed,
+            connector=self.name,
+            upstream_name=name,
+            definition=expose_definition({**definition, "name": exposed}, self.names.exposed_uri),
+            price=micro_usd(price) if price else MicroUSD(0),
+            price_source=source,
+            side_effect=ruled.side_effect or author.side_effect or _annotated(definition),
+            labels=ruled.labels | author.labels,
+            agent=self.agent,
+        )
+
+    def _target(self, kind: Kind, exposed: str, name: str, definition: Json) -> Target:
+        return Target(
+            kind, exposed, self.name, name, definition, side_effect=SideEffect.READS, agent=self.agent
+        )
+
+
+def micro_usd(usd: str) -> MicroUSD:
+    """US dollars as text to micro-USD, rounded up once."""
+    return MicroUSD(int((Decimal(usd) * 1_000_000).to_integral_value(ROUND_CEILING)))
+
+
+def _author_facts(facts: Mapping[str, Any]) -> Facts:
+    effect = facts.get("side_effect")
+    return Facts(
+        price_usd=facts.get("price"),
+        side_effect=SideEffect(effect) if effect else None,
+        labels=frozenset(facts.get("labels", ())),
+    )
+
+
+def _annotated(definition: Json) -> SideEffect:
+    """What the upstream says of itself: a hint, which the operator's facts overrule."""
+    annotations = definition.get("annotations")
+    if not isinstance(annotations, dict):
+        return SideEffect.WRITES
+    hints = cast("Json", annotations)
+    if hints.get("readOnlyHint") is True:
+        return SideEffect.READS
+    return SideEffect.DESTROYS if hints.get("destructiveHint") is True else SideEffect.WRITES

@@ -1,0 +1,1 @@
+"""Which settings are in force? Files, environment and command line become one `Settings`."""

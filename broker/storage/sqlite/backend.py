@@ -1,0 +1,68 @@
+"""How does the embedded store come up and go down? One file, one writer thread, read-only readers."""
+
+import secrets
+import time
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, asynccontextmanager, closing
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from broker.model import Clock
+from broker.storage.signals import LocalSignals
+from broker.storage.sqlite.agents import SqliteAgents, SqliteKeys
+from broker.storage.sqlite.books import Books
+from broker.storage.sqlite.changes import Changes
+from broker.storage.sqlite.connection import connect_reader, connect_writer, prepare, serving
+from broker.storage.sqlite.credentials import SqliteCredentials
+from broker.storage.sqlite.grants import SqliteGrants
+from broker.storage.sqlite.journal import SqliteJournal
+from broker.storage.sqlite.reading import SqliteLedger, SqliteLog
+from broker.storage.sqlite.writer import Writer
+from broker.storage.store import Store
+
+
+@asynccontextmanager
+async def open_store(
+    path: Path, *, deployment: str, serve: bool, clock: Clock = time.time
+) -> AsyncGenerator[Store]:
+    """Open the state in one SQLite file, creating or migrating it first.
+
+    Args:
+        path: the file; beside it lie SQLite's `-wal` and `-shm` and the lock of the serving process.
+        deployment: names the origins of new logs (`<deployment>/audit/<log>`).
+        serve: be the one process that serves this state; others may read and write beside it.
+        clock: Unix seconds.
+
+    Raises:
+        ConfigurationError: the file is not usable, or another process serves it.
+    """
+    node = secrets.token_hex(4)
+    with ExitStack() as stack:
+        await anyio.to_thread.run_sync(prepare, path)
+        if serve:
+            stack.enter_context(serving(path))
+        own = stack.enter_context(closing(connect_writer(path)))
+        reader = stack.enter_context(closing(connect_reader(path)))
+        bulk = stack.enter_context(closing(connect_reader(path)))
+        changes = Changes(reader)
+        agents = SqliteAgents(reader, changes)
+        writer = Writer(Books(own, deployment=deployment, node=node, clock=clock))
+        credentials = SqliteCredentials(writer)
+        try:
+            yield Store(
+                journal=SqliteJournal(writer, reader, node=node, serves=serve),
+                agents=agents,
+                standing=agents,
+                grants=SqliteGrants(writer, reader, changes),
+                keys=SqliteKeys(writer, reader),
+                credentials=credentials,
+                replays=credentials,
+                log=SqliteLog(writer, reader, bulk),
+                ledger=SqliteLedger(reader),
+                signals=LocalSignals(),
+            )
+        finally:
+            with anyio.CancelScope(shield=True):
+                await writer.close()

@@ -1,0 +1,162 @@
+"""What is one transaction? All that a batch of operations does to the logs, the money and the agents.
+
+Operations check first and change afterwards: one that refuses leaves no trace, and the others of
+its batch are committed.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+import apsw
+
+from broker.audit.interface import Entry, Receipt
+from broker.errors import InvalidRequest, UnknownTarget
+from broker.identity.interface import KeyState, KeyUse, StoredKey
+from broker.ledger.interface import Quote, Settlement
+from broker.limits import ended
+from broker.model import Agent, AgentId, Clock, Grant, Principal
+from broker.storage.sqlite.accounts import Accounts
+from broker.storage.sqlite.agent_rows import COLUMNS, INSERT, UPDATE, agent_of, row_of
+from broker.storage.sqlite.connection import Connection
+from broker.storage.sqlite.credential_books import CredentialBooks
+from broker.storage.sqlite.grant_books import GrantBooks
+from broker.storage.sqlite.logs import MICRO, Logs
+from broker.storage.sqlite.sightings import Sightings
+from broker.storage.sqlite.standing import Standing
+
+
+class Books:
+    """The writer's side of the file. Every operation runs between `begin` and `commit`."""
+
+    def __init__(self, connection: Connection, *, deployment: str, node: str, clock: Clock) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._logs = Logs(connection, deployment=deployment, node=node)
+        self._accounts = Accounts(connection, node=node)
+        self.credentials = CredentialBooks(connection, self._logs)
+        self.grants = GrantBooks(connection, self._logs)
+        self._standing = Standing(connection)
+        self._sightings = Sightings(connection)
+        self._version = -1
+
+    def begin(self) -> None:
+        """Take the write lock; if another process has committed meanwhile, believe the file again."""
+        self._connection.execute("begin immediate")
+        version: int = self._connection.execute("pragma data_version").get
+        if version != self._version:
+            self._version = version
+            self._forget()
+        self._logs.now = int(self._clock() * MICRO)
+
+    def commit(self) -> None:
+        """Make everything since `begin` durable."""
+        self._logs.flush()
+        self._accounts.flush()
+        self._connection.execute("commit")
+
+    def rollback(self) -> None:
+        """Undo everything since `begin`. What cannot even be undone fails the next `begin` too."""
+        self._forget()
+        with suppress(apsw.Error):
+            if self._connection.in_transaction:
+                self._connection.execute("rollback")
+
+    def open_call(self, call: str, quote: Quote, intent: Entry, principal: Principal) -> Receipt:
+        """See `JournalStore.open`."""
+        if self._accounts.held_by(call) is not None:
+            raise InvalidRequest(f"the call `{call}` is already open")
+        self._standing.check(principal)
+        self._check_hops(principal.grants)
+        self._accounts.check(quote)
+        receipt = self._logs.append(intent)
+        self._accounts.hold(call, quote, intent)
+        self._sightings.note(principal.agent.id, self._logs.now // MICRO)
+        for grant in principal.grants:
+            if grant.max_calls is not None:
+                self._accounts.count(f"calls:{grant.id}")
+        return receipt
+
+    def _check_hops(self, hops: Sequence[Grant]) -> None:
+        """Refuse a call under a delegation whose own call has ended, or that is used up."""
+        for grant in hops:
+            if grant.call is not None and self._accounts.held_by(grant.call) is None:
+                raise ended(grant, "ended with the call that it was for")
+            if grant.max_calls is not None and self._accounts.counted(f"calls:{grant.id}") >= grant.max_calls:
+                raise ended(grant, f"was for {grant.max_calls} calls, which have been made")
+
+    def close_call(self, call: str, settlement: Settlement, terminal: Entry) -> Receipt:
+        """See `JournalStore.close`."""
+        if self._accounts.held_by(call) is None:
+            receipt = self._logs.end_of(call)
+            if receipt is None:
+                raise InvalidRequest(f"the call `{call}` was never opened")
+            return receipt
+        receipt = self._logs.append(terminal)
+        self._accounts.settle(call, settlement.amount)
+        return receipt
+
+    def append(self, entry: Entry) -> Receipt:
+        """See `JournalStore.append`."""
+        return self._logs.append(entry)
+
+    def enrol(self, agent: Agent, secret_digest: bytes, entry: Entry) -> None:
+        """See `JournalStore.enrol`."""
+        if self._has_agent(agent.id):
+            raise InvalidRequest(f"there is already an agent `{agent.id}`", hint="choose another id")
+        self._logs.append(entry)
+        self._connection.execute(INSERT, row_of(agent))
+        self._connection.execute(
+            "insert into agent_secret values (?, ?, ?, null)", (agent.id, secret_digest, agent.created_at)
+        )
+
+    def change_agent(
+        self, agent_id: AgentId, change: Callable[[Agent], Agent], entry: Callable[[Agent, Agent], Entry]
+    ) -> bool:
+        """See `JournalStore.change_agent`."""
+        row = self._connection.execute(
+            f"select {COLUMNS} from agent where id = ?",  # noqa: S608 - made of constants
+            (agent_id,),
+        ).fetchone()
+        if row is None:
+            raise UnknownTarget(
+                f"there is no agent `{agent_id}`", hint="`broker agent list` shows all agents"
+            )
+        before = agent_of(row)
+        after = change(before)
+        if after == before:
+            return False
+        self._logs.append(entry(before, after))
+        after = replace(after, changed_at=self._logs.now // MICRO)
+        self._connection.execute(UPDATE, (*row_of(after), agent_id))
+        return True
+
+    def first_key(self, use: KeyUse, state: KeyState, make: Callable[[], StoredKey]) -> None:
+        """Store the key that `make` gives, unless there is one for this use in this state."""
+        same = (use.value, state.value)
+        if self._connection.execute("select 1 from broker_key where use = ? and state = ?", same).fetchone():
+            return
+        key = make()
+        self._connection.execute(
+            "insert into broker_key values (?, ?, ?, ?, ?, ?)",
+            (key.kid, key.use.value, key.material, key.created_at, key.state.value, key.not_after),
+        )
+
+    def save_checkpoint(self, log: str, size: int, note: str) -> None:
+        """See `CheckpointStore.save_checkpoint`."""
+        number = self._logs.number_of(log)
+        if number is None:
+            raise InvalidRequest(f"there is no log `{log}` to keep a checkpoint of")
+        self._connection.execute(
+            "insert into audit_ckpt values (?, ?, ?) on conflict do nothing", (number, size, note)
+        )
+
+    def _has_agent(self, agent_id: AgentId) -> bool:
+        row = self._connection.execute("select 1 from agent where id = ?", (agent_id,)).fetchone()
+        return row is not None
+
+    def _forget(self) -> None:
+        self._logs.forget()
+        self._accounts.forget()
+        self._standing.forget()
+        self._sightings.forget()

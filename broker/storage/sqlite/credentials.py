@@ -1,0 +1,44 @@
+"""How is a credential changed? `CredentialStore` and `ReplayStore`: each method is one operation."""
+
+from hashlib import sha256
+
+from broker.audit.interface import Entry
+from broker.identity.interface import AgentKey, StoredKey
+from broker.model import AgentId
+from broker.storage.sqlite.writer import Writer
+
+
+class SqliteCredentials:
+    """`CredentialStore` and `ReplayStore` on one file."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    async def rotate_secret(
+        self, agent_id: AgentId, digest: bytes, *, now: int, until: int, entry: Entry
+    ) -> None:
+        """See `CredentialStore`."""
+        await self._writer.run(
+            lambda books: books.credentials.rotate_secret(agent_id, digest, now, until, entry)
+        )
+
+    async def add_key(self, agent_id: AgentId, key: AgentKey, entry: Entry) -> None:
+        """See `CredentialStore`."""
+        await self._writer.run(lambda books: books.credentials.add_key(agent_id, key, entry))
+
+    async def remove_key(self, agent_id: AgentId, kid: str, entry: Entry) -> None:
+        """See `CredentialStore`."""
+        await self._writer.run(lambda books: books.credentials.remove_key(agent_id, kid, entry))
+
+    async def revoke_token(self, token_id: str, expires_at: int, entry: Entry) -> None:
+        """See `CredentialStore`."""
+        await self._writer.run(lambda books: books.credentials.revoke_token(token_id, expires_at, entry))
+
+    async def rotate_key(self, key: StoredKey, *, now: int, until: int, entry: Entry) -> None:
+        """See `CredentialStore`."""
+        await self._writer.run(lambda books: books.credentials.rotate_key(key, now, until, entry))
+
+    async def first_use(self, owner: str, jti: str, expires_at: int) -> bool:
+        """See `ReplayStore`."""
+        name = sha256(f"{len(owner)}:{owner}{jti}".encode()).digest()
+        return await self._writer.run(lambda books: books.credentials.first_use(name, expires_at))

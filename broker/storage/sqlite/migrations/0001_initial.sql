@@ -1,0 +1,173 @@
+pragma application_id=0x62726b72; -- "brkr": this file is a broker's
+
+-- The log. `audit_rec.id` is (log << 40) | seq: one B-tree keeps each log in order, and the indexes end with it.
+create table audit_log (
+    id     integer primary key,
+    name   text not null unique,
+    origin text not null unique
+) strict;
+
+create table audit_rec (
+    id    integer primary key,
+    ts    integer not null, -- Unix microseconds
+    type  text not null,
+    call  text,
+    agent text,
+    leaf  blob not null, -- RFC 9162 leaf hash of body
+    body  blob not null  -- the hashed bytes
+) strict;
+create index audit_rec_call on audit_rec (call) where call is not null;
+create index audit_rec_agent on audit_rec (agent) where agent is not null;
+
+create table audit_head (
+    log      integer primary key references audit_log (id),
+    size     integer not null,
+    ts       integer not null, -- of the last record
+    frontier blob not null,    -- concatenated hashes of perfect subtrees, largest first
+    root     blob not null
+) strict;
+
+create table audit_ckpt (
+    log  integer not null references audit_log (id),
+    size integer not null,
+    note text not null, -- C2SP signed note
+    primary key (log, size)
+) strict, without rowid;
+
+-- The ledger, in micro-USD. A call is open from its intent to its end.
+create table budget (
+    scope text primary key,
+    spent integer not null,
+    held  integer not null
+) strict, without rowid;
+
+create table open_call (
+    call   text primary key,
+    log    text not null,
+    agent  text,
+    node   text not null, -- the process that opened it
+    held   integer not null,
+    scopes text not null  -- JSON array of budget scopes that hold it
+) strict, without rowid;
+
+-- Agents and keys.
+create table agent (
+    id           text primary key,
+    organisation text not null,
+    roles        text not null, -- JSON array
+    team         text,
+    status       text not null,
+    cap          integer, -- micro-USD
+    owner        text,
+    created_at   integer not null, -- Unix seconds
+    purpose      text,
+    model        text,
+    model_version text,
+    attributes   text not null,    -- JSON object of texts
+    changed_at   integer not null, -- Unix seconds
+    attestation  text not null,
+    manifest     text,    -- JSON object
+    attested_until integer -- Unix seconds; while attestation is A2
+) strict, without rowid;
+
+create table agent_seen ( -- apart from the agent: what is written often must not move its number
+    agent text primary key,
+    at    integer not null -- Unix seconds of a call it made, within a minute of the last
+) strict, without rowid;
+
+create table agent_secret (
+    agent      text not null references agent (id),
+    digest     blob not null, -- SHA-256
+    created_at integer not null,
+    not_after  integer,
+    primary key (agent, digest)
+) strict, without rowid;
+
+create table agent_key ( -- public keys that an agent signs its client assertions with
+    agent      text not null references agent (id),
+    kid        text not null, -- RFC 7638 thumbprint
+    jwk        text not null,
+    created_at integer not null,
+    primary key (agent, kid)
+) strict, without rowid;
+
+create table used_once ( -- ids of assertions and proofs that must not be taken a second time
+    id         blob primary key, -- SHA-256 of who uses it and its jti
+    expires_at integer not null
+) strict, without rowid;
+create index used_once_expires on used_once (expires_at);
+
+create table revoked_token (
+    jti        text primary key,
+    expires_at integer not null
+) strict, without rowid;
+
+create table broker_key (
+    kid        text primary key,
+    use        text not null,
+    material   text not null,
+    created_at integer not null,
+    state      text not null, -- next, active, retiring
+    not_after  integer
+) strict, without rowid;
+
+-- Grants: each row is one hop of a delegation. A revoked hop ends everything below it.
+create table delegation (
+    id           text primary key,
+    parent       text references delegation (id),
+    organisation text not null,
+    subject      text not null,
+    by_agent     text not null,
+    to_agent     text not null,
+    depth        integer not null,
+    max_depth    integer not null,
+    txn          text not null,
+    expires_at   integer not null, -- Unix seconds
+    created_at   integer not null, -- Unix seconds
+    task         text,
+    purpose      text,
+    call         text,    -- worth nothing after this call has ended
+    limits       text,    -- JSON array of [pattern, conditions by argument]
+    cap          integer, -- micro-USD
+    max_calls    integer,
+    revoked_at   integer  -- Unix seconds
+) strict, without rowid;
+create index delegation_parent on delegation (parent) where parent is not null;
+create index delegation_root on delegation (txn) where parent is null;
+
+-- Grows with every change of an agent, whoever makes it, so that every process sees it at once.
+create table agent_version (
+    id      integer primary key check (id = 1),
+    version integer not null
+) strict;
+insert into agent_version values (1, 1);
+create trigger agent_added after insert on agent begin
+    update agent_version set version = version + 1;
+end;
+create trigger agent_changed after update on agent begin
+    update agent_version set version = version + 1;
+end;
+create trigger agent_removed after delete on agent begin
+    update agent_version set version = version + 1;
+end;
+create trigger secret_added after insert on agent_secret begin
+    update agent_version set version = version + 1;
+end;
+create trigger secret_changed after update on agent_secret begin
+    update agent_version set version = version + 1;
+end;
+create trigger secret_removed after delete on agent_secret begin
+    update agent_version set version = version + 1;
+end;
+create trigger key_added after insert on agent_key begin
+    update agent_version set version = version + 1;
+end;
+create trigger key_removed after delete on agent_key begin
+    update agent_version set version = version + 1;
+end;
+create trigger token_revoked after insert on revoked_token begin
+    update agent_version set version = version + 1;
+end;
+create trigger delegation_revoked after update of revoked_at on delegation begin
+    update agent_version set version = version + 1;
+end;

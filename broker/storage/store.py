@@ -1,0 +1,27 @@
+"""What is a store? One bundle of ports; every backend gives the same."""
+
+from dataclasses import dataclass
+
+from broker.audit.interface import Log
+from broker.credentials import CredentialStore
+from broker.grants import GrantKeeper
+from broker.identity.interface import AgentStore, KeyStore, ReplayStore, Standing
+from broker.journal import JournalStore
+from broker.ledger.interface import LedgerReader
+from broker.signals import Signals
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Everything the broker keeps, each part under the port of who needs it."""
+
+    journal: JournalStore
+    agents: AgentStore
+    standing: Standing
+    grants: GrantKeeper
+    keys: KeyStore
+    credentials: CredentialStore
+    replays: ReplayStore
+    log: Log
+    ledger: LedgerReader
+    signals: Signals

@@ -1,0 +1,1 @@
+"""The languages the broker speaks."""

@@ -1,0 +1,1 @@
+"""How does the command line speak to a running broker? Over HTTP, like every other client."""

@@ -1,0 +1,1 @@
+"""Built-in connectors, each written exactly as a third party would write it."""

@@ -1,0 +1,912 @@
+"""What does the broker promise against whom, and which tests try to break it?
+
+One list. `docs/security.md` is made from it by `python -m tests._requirements`; a test holds that every
+test named here exists, that every attack test is named here, and that the page is up to date.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PAGE = Path(__file__).parents[1] / "docs" / "security.md"
+BEGIN = "<!-- begin: made from tests/_requirements.py by `python -m tests._requirements` -->\n"
+END = "<!-- end -->\n"
+
+TOKENS = "attacks/test_tokens.py"
+ENDPOINT = "attacks/test_token_endpoint.py"
+BYPASS = "attacks/test_policy_bypass.py"
+CONTENT = "attacks/test_secrets_in_content.py"
+TAMPERING = "attacks/test_log_tampering.py"
+EXPORTED = "attacks/test_export_tampering.py"
+MCP = "attacks/test_mcp_wire.py"
+WIRE = "attacks/test_wire_of_a_running_broker.py"
+ASSERTIONS = "attacks/test_assertions.py"
+ATTESTATION = "attacks/test_attestation.py"
+DELEGATION = "attacks/test_delegation.py"
+DPOP = "attacks/test_dpop.py"
+FEDERATION = "attacks/test_federation.py"
+TIMING = "attacks/test_timing.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """`area:feature[:variant]`, what is promised, and the tests that try to break it, by file under `tests/`."""
+
+    id: str
+    promise: str
+    tests: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Threat:
+    """What somebody may try."""
+
+    name: str
+    who: str
+    requirements: tuple[Requirement, ...]
+
+
+THREATS = (
+    Threat(
+        "Forged and stolen tokens",
+        "Somebody without credentials makes, bends or replays a token.",
+        (
+            Requirement(
+                "identity:token:form",
+                "Only a compact ES256 JWS with exactly our header is a token; nothing in a token chooses how"
+                " it is checked.",
+                {
+                    TOKENS: (
+                        "test_the_forgers_tools_make_a_token_that_is_accepted_as_long_as_nothing_is_wrong_with_it",
+                        "test_only_es256_is_an_algorithm",
+                        "test_a_token_without_a_signature_is_none",
+                        "test_the_public_key_is_not_a_shared_secret",
+                        "test_a_header_with_anything_more_than_ours_is_refused_though_genuinely_signed",
+                        "test_a_key_that_comes_with_the_token_is_not_used",
+                        "test_a_key_id_that_is_not_ours_is_refused",
+                        "test_a_header_that_lacks_something_is_refused",
+                        "test_a_token_of_another_type_is_not_an_access_token",
+                        "test_names_that_occur_twice_are_refused_in_header_and_claims",
+                        "test_line_breaks_blanks_and_padding_do_not_make_a_second_spelling",
+                        "test_changing_any_part_of_a_token_breaks_it",
+                        "test_a_client_secret_or_a_seal_is_not_a_token",
+                        "test_a_token_that_is_too_large_is_not_even_hashed",
+                    )
+                },
+            ),
+            Requirement(
+                "identity:token:claims",
+                "A token is for this resource, from this issuer, complete, and no older than it says.",
+                {
+                    TOKENS: (
+                        "test_a_token_for_or_from_somebody_else_is_refused",
+                        "test_a_token_of_another_deployment_with_the_same_key_is_refused",
+                        "test_a_token_that_lacks_a_claim_is_refused",
+                        "test_a_claim_of_the_wrong_type_is_refused",
+                        "test_a_time_that_is_not_a_plain_number_of_seconds_is_refused",
+                        "test_a_lifetime_that_this_broker_never_gives_is_refused",
+                        "test_an_expired_token_says_only_how_late_it_is",
+                    ),
+                    "e2e/test_bad_input.py": (
+                        "test_a_token_that_is_not_ours_is_refused_without_saying_which_check_failed",
+                        "test_an_expired_token_is_told_that_it_expired",
+                    ),
+                },
+            ),
+            Requirement(
+                "identity:token:place",
+                "A token is read from one Authorization header and from nowhere else.",
+                {
+                    TOKENS: ("test_a_token_anywhere_but_in_the_header_is_not_read",),
+                    WIRE: ("test_two_tokens_are_no_token", "test_a_token_in_the_address_is_no_token"),
+                },
+            ),
+            Requirement(
+                "identity:agent:live",
+                "The agent behind a token is looked at on every call: one that is suspended or gone is refused"
+                " at once.",
+                {
+                    TOKENS: (
+                        "test_a_live_token_of_a_suspended_agent_stops_working_at_once",
+                        "test_a_token_of_an_agent_that_never_existed_is_refused",
+                    ),
+                    MCP: ("test_a_token_that_was_good_is_of_no_use_within_its_session_once_it_is_not",),
+                    "contract/test_people.py": (
+                        "test_a_suspension_by_another_process_holds_for_the_very_next_question",
+                    ),
+                    "e2e/test_bad_input.py": (
+                        "test_a_suspended_agent_is_refused_at_its_next_call_and_let_in_again_when_resumed",
+                        "test_a_token_of_an_agent_that_is_gone_is_refused",
+                    ),
+                },
+            ),
+            Requirement(
+                "identity:token:secrecy",
+                "No token and no secret stands in a log, an error or a representation.",
+                {
+                    ENDPOINT: ("test_no_token_is_ever_logged",),
+                    WIRE: ("test_the_server_s_own_log_holds_no_token_and_no_accident",),
+                    "unit/identity/test_keys.py": ("test_no_key_shows_in_a_representation",),
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "Borrowed authority",
+        "An agent, or somebody with its token, acts for others without having been asked, or beyond what it was.",
+        (
+            Requirement(
+                "delegation:chain",
+                "Nobody below can do what somebody above could not; a hop is bound to its agent, its call and its time.",
+                {
+                    DELEGATION: (
+                        "test_without_an_attack_delegation_works_in_both_ways",
+                        "test_a_stolen_delegation_token_is_worth_nothing_to_another_agent",
+                        "test_a_list_under_a_delegation_that_does_not_stand_shows_nothing",
+                        "test_a_delegation_token_alone_is_no_bearer_token",
+                        "test_an_access_token_is_no_delegation_token",
+                        "test_a_delegation_is_over_when_the_call_that_it_came_with_has_ended",
+                        "test_a_foreign_subject_token_cannot_be_spliced_into_a_chain",
+                        "test_two_delegations_cannot_be_combined",
+                        "test_nothing_is_handed_on_that_was_not_given",
+                        "test_limits_that_are_not_understood_are_not_taken_for_none",
+                        "test_a_call_beyond_the_limits_names_the_hop_that_forbids_it_and_lists_show_none_of_it",
+                        "test_the_weakest_of_a_chain_decides_and_a_demotion_reaches_everything_below",
+                        "test_a_chain_cannot_come_back_to_somebody_in_it",
+                        "test_an_agent_that_may_not_delegate_cannot_do_it_by_calling_an_agent_either",
+                        "test_revoking_a_hop_ends_it_and_everything_below_at_the_next_call",
+                        "test_revoking_a_token_ends_what_was_delegated_with_it",
+                        "test_nobody_acts_below_an_actor_that_was_suspended",
+                        "test_nobody_delegates_into_another_organisation_or_to_somebody_who_may_not_act",
+                        "test_a_parent_that_is_only_claimed_is_never_believed",
+                        "test_a_delegation_decides_which_call_is_the_parent_whatever_is_claimed",
+                        "test_a_slice_of_a_budget_holds_for_everybody_below_it_together",
+                        "test_no_more_calls_are_made_than_were_handed_on_however_many_try_at_once",
+                        "test_a_token_for_a_hop_that_was_never_recorded_is_worth_nothing",
+                        "test_an_agent_that_is_suspended_is_not_called_as_a_tool_either",
+                    )
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "Forged credentials",
+        "Somebody signs, alters, borrows or replays what a client proves itself with.",
+        (
+            Requirement(
+                "oauth:assertion",
+                "A client assertion is signed by a registered key, for this server, short-lived and used once.",
+                {
+                    ASSERTIONS: (
+                        "test_a_genuine_assertion_gets_a_token_and_used_again_it_gets_none",
+                        "test_an_assertion_of_somebody_else_s_key_is_refused",
+                        "test_the_key_of_one_client_does_not_speak_for_another",
+                        "test_a_client_id_beside_the_assertion_has_to_be_its_subject",
+                        "test_the_algorithm_is_what_the_registered_key_is_for",
+                        "test_an_unsigned_assertion_is_refused",
+                        "test_the_public_key_is_not_a_shared_secret",
+                        "test_a_client_secret_is_not_a_key_to_sign_with",
+                        "test_whatever_else_a_header_holds_makes_it_no_assertion_though_genuinely_signed",
+                        "test_a_key_that_comes_with_the_assertion_is_not_used",
+                        "test_a_key_id_that_the_client_has_not_registered_is_refused",
+                        "test_a_token_of_another_type_is_not_an_assertion",
+                        "test_an_assertion_for_somebody_else_or_for_others_too_is_refused",
+                        "test_with_a_strict_audience_the_token_endpoint_is_none",
+                        "test_expired_future_and_long_lived_assertions_are_refused",
+                        "test_an_assertion_that_does_not_hold_yet_is_refused",
+                        "test_a_time_that_is_not_a_plain_number_of_seconds_is_refused",
+                        "test_an_assertion_that_lacks_a_claim_is_refused",
+                        "test_a_claim_of_the_wrong_type_is_refused",
+                        "test_names_that_occur_twice_are_refused_in_header_and_claims",
+                        "test_changing_any_part_of_an_assertion_breaks_it_and_does_not_use_it_up",
+                        "test_an_assertion_has_one_spelling",
+                        "test_a_huge_assertion_is_not_read",
+                        "test_an_assertion_is_no_access_token_and_an_access_token_no_assertion",
+                        "test_an_assertion_of_another_type_is_not_read",
+                        "test_two_methods_at_once_are_refused_and_leave_the_assertion_unused",
+                        "test_a_genuine_assertion_of_a_suspended_agent_is_refused",
+                        "test_no_assertion_is_ever_logged",
+                    )
+                },
+            ),
+            Requirement(
+                "oauth:dpop",
+                "A token that is bound to a key is worth nothing without a fresh proof by that key.",
+                {
+                    DPOP: (
+                        "test_who_has_the_key_may_use_the_token_with_a_new_proof_each_time",
+                        "test_a_client_without_a_proof_gets_a_bearer_token_as_ever",
+                        "test_a_bound_token_is_worth_nothing_as_a_bearer_token",
+                        "test_a_bearer_token_is_not_made_better_by_a_proof",
+                        "test_a_proof_is_good_once_at_either_endpoint",
+                        "test_the_proof_of_another_key_does_not_help",
+                        "test_a_proof_for_another_request_does_not_help",
+                        "test_query_and_fragment_of_the_address_are_not_compared",
+                        "test_a_proof_that_was_not_made_just_now_is_refused",
+                        "test_a_proof_that_lacks_something_is_refused",
+                        "test_what_is_not_the_header_of_a_proof_is_refused",
+                        "test_proofs_of_strangers_do_not_fill_the_store",
+                        "test_two_proofs_are_none",
+                        "test_a_bound_token_is_not_exchanged_for_one_without_a_key",
+                        "test_its_client_learns_that_a_token_is_bound",
+                    )
+                },
+            ),
+            Requirement(
+                "oauth:federation",
+                "A workload is the one agent that is written down for it, and an issuer speaks for its own only.",
+                {
+                    FEDERATION: (
+                        "test_a_workload_is_the_agent_that_is_written_down_for_it_as_often_as_it_asks",
+                        "test_a_workload_that_is_not_written_down_is_nobody",
+                        "test_a_token_that_fits_two_agents_fits_none",
+                        "test_a_workload_cannot_ask_for_another_agent",
+                        "test_an_issuer_speaks_for_its_own_workloads_with_its_own_keys_only",
+                        "test_neither_an_own_key_nor_a_federated_one_signs_for_the_other_side",
+                        "test_a_token_for_somebody_else_or_not_for_now_is_refused",
+                        "test_the_header_counts_as_little_as_for_own_assertions",
+                        "test_names_that_occur_twice_are_refused",
+                        "test_an_own_audience_may_be_set_and_is_then_the_only_one",
+                        "test_a_suspended_agent_is_refused_whoever_vouches_for_it",
+                        "test_new_keys_of_an_issuer_are_taken_into_use_and_a_damaged_file_is_not",
+                        "test_a_key_set_that_cannot_be_used_stops_the_start",
+                        "test_an_issuer_is_configured_once",
+                        "test_an_agent_without_any_claim_would_be_everybody_and_is_not_accepted",
+                    )
+                },
+            ),
+            Requirement(
+                "oauth:client:timing",
+                "Whether a client exists shows neither in the work done nor in its order.",
+                {
+                    TIMING: (
+                        "test_whatever_secret_is_tried_for_whomever_digests_are_compared_in_constant_time",
+                        "test_an_assertion_of_an_unknown_client_takes_a_signature_check_like_a_known_one",
+                        "test_what_cannot_be_read_is_refused_without_asking_for_anybody_s_credentials",
+                    )
+                },
+            ),
+            Requirement(
+                "identity:attestation",
+                "A manifest counts as its owner signed it, for its agent, until it ends.",
+                {
+                    ATTESTATION: (
+                        "test_a_manifest_that_its_owner_signed_counts",
+                        "test_without_a_signature",
+                        "test_with_the_public_key_as_a_shared_secret",
+                        "test_signed_by_somebody_else",
+                        "test_with_another_algorithm_of_the_same_key_than_it_is_pinned_to",
+                        "test_with_one_claim_altered_after_signing",
+                        "test_with_a_header_that_brings_its_own_key_or_says_it_is_something_else",
+                        "test_written_in_another_way_than_the_canonical_one",
+                        "test_with_a_claim_given_twice",
+                        "test_with_a_claim_left_out_or_of_another_type",
+                        "test_with_a_claim_that_nobody_knows",
+                        "test_with_an_end_that_no_clock_reaches",
+                        "test_that_has_ended_or_lasts_too_long",
+                        "test_with_a_digest_that_is_none",
+                        "test_with_half_a_character",
+                        "test_of_another_agent",
+                        "test_that_says_another_model_than_the_record",
+                        "test_made_of_noise",
+                        "test_canonical_here_is_canonical_everywhere",
+                    )
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "The token endpoint",
+        "Somebody guesses secrets, finds out which agents exist, or confuses the endpoint.",
+        (
+            Requirement(
+                "oauth:client:uniform",
+                "Unknown, wrong, suspended and missing credentials are one answer, in the same time.",
+                {
+                    ENDPOINT: (
+                        "test_unknown_wrong_suspended_and_missing_are_one_answer_byte_for_byte",
+                        "test_a_wrong_secret_takes_the_store_the_same_way_as_an_unknown_client",
+                        "test_a_refusal_is_recorded_only_after_it_was_sent_so_that_recording_tells_nothing",
+                    )
+                },
+            ),
+            Requirement(
+                "oauth:client:guessing",
+                "Guessing is slowed down for each client and address; nobody is locked out from elsewhere.",
+                {
+                    ENDPOINT: (
+                        "test_guessing_is_slowed_down_here_and_nobody_is_locked_out_elsewhere",
+                        "test_an_unknown_client_is_slowed_down_just_like_a_known_one",
+                    ),
+                    "unit/identity/test_clients.py": (
+                        "test_however_many_pairs_fail_only_so_many_are_remembered",
+                    ),
+                },
+            ),
+            Requirement(
+                "oauth:request:unambiguous",
+                "What can be read in two ways is refused: two ways to authenticate, repeated or misplaced"
+                " parameters, other methods.",
+                {
+                    ENDPOINT: (
+                        "test_two_ways_to_authenticate_at_once_are_refused_even_if_both_are_right",
+                        "test_malformed_credentials_are_wrong_credentials",
+                        "test_only_post_gives_tokens",
+                        "test_what_is_not_one_clear_form_is_refused_before_the_secret_is_looked_at",
+                        "test_secrets_in_the_url_are_refused",
+                        "test_a_huge_body_is_not_read",
+                    )
+                },
+            ),
+            Requirement(
+                "oauth:scope:narrow",
+                "A token is for the MCP endpoint alone and has no more scope than there is; only a recorded token"
+                " is handed out.",
+                {
+                    "unit/edges/test_oauth.py": (
+                        "test_asking_for_too_much_gives_what_there_is_and_never_invalid_scope",
+                        "test_a_wrong_resource_is_an_invalid_target_and_recorded",
+                        "test_a_token_that_cannot_be_recorded_is_not_handed_out",
+                    )
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "Ways around the policy",
+        "An agent reaches for what it may not use; an upstream names its tools so that rules mean something else.",
+        (
+            Requirement(
+                "policy:default:refuse",
+                "What nothing permits is refused; so is whatever cannot be evaluated, is unknown or ambiguous.",
+                {
+                    BYPASS: (
+                        "test_a_target_that_the_engine_was_not_told_of_is_refused_even_to_a_role_that_may_everything",
+                        "test_a_forbid_that_cannot_be_evaluated_refuses_although_cedar_would_allow",
+                        "test_an_error_in_a_rule_about_one_actor_refuses_the_whole_chain",
+                        "test_a_question_that_cedar_cannot_read_is_no_decision_and_counts_as_failed",
+                        "test_an_agent_whose_names_cedar_cannot_read_is_refused_and_nothing_breaks",
+                        "test_two_targets_of_one_name_are_both_refused_for_nobody_knows_which_is_meant",
+                        "test_a_name_that_is_no_unicode_text_takes_only_itself_out_of_reach",
+                    ),
+                    "e2e/test_bad_configuration.py": (
+                        "test_a_broken_role_file_leaves_the_old_policy_in_force_until_it_is_mended",
+                        "test_a_broker_whose_policies_are_broken_at_start_does_not_start",
+                    ),
+                },
+            ),
+            Requirement(
+                "policy:names:data",
+                "Names of targets are data: no upstream can write policy, and only the exact name is meant.",
+                {
+                    BYPASS: (
+                        "test_no_name_that_an_upstream_chooses_is_read_as_policy",
+                        "test_only_the_exact_name_is_permitted_whatever_else_is_offered",
+                        "test_a_template_does_not_take_on_the_permission_of_a_resource_of_the_same_name",
+                        "test_roles_and_names_differ_by_case",
+                        "test_targets_that_look_alike_to_roles_are_judged_apart_where_a_rule_names_one",
+                        "test_agents_that_share_their_roles_are_judged_apart_where_a_rule_names_one",
+                        "test_a_rule_whose_effect_is_commented_out_by_accident_is_not_silently_dropped",
+                    ),
+                    "unit/catalog/test_names.py": (
+                        "test_different_tools_of_one_connector_never_share_an_exposed_name",
+                    ),
+                },
+            ),
+            Requirement(
+                "policy:hidden:same",
+                "A target that is hidden and one that is missing give the same answer.",
+                {
+                    MCP: ("test_hidden_and_missing_targets_give_the_same_bytes_in_both_eras",),
+                    "unit/test_pipeline.py": (
+                        "test_hidden_and_missing_give_the_same_answer_and_run_no_guard",
+                    ),
+                    "e2e/test_bad_input.py": (
+                        "test_a_hidden_tool_answers_exactly_like_one_that_does_not_exist",
+                    ),
+                },
+            ),
+            Requirement(
+                "policy:path:one",
+                "Tools, resources, prompts and completions all take one path, in one order; listing and calling"
+                " agree.",
+                {
+                    "unit/test_pipeline.py": (
+                        "test_the_steps_come_in_the_order_that_the_security_argument_needs",
+                        "test_every_governed_method_takes_the_same_path",
+                        "test_the_policy_judges_what_will_really_be_sent",
+                    ),
+                    "unit/policy/test_engine.py": (
+                        "test_what_is_listed_can_be_called_and_nothing_else_whatever_the_roles",
+                    ),
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "The wire",
+        "Somebody sends bytes that two parts of the system read differently, or that exhaust one.",
+        (
+            Requirement(
+                "wire:stranger:nothing",
+                "Nothing is read or run for a stranger.",
+                {
+                    MCP: ("test_a_stranger_is_refused_before_anything_is_read",),
+                    WIRE: (
+                        "test_the_call_that_all_attacks_vary_is_answered",
+                        "test_another_spelling_of_the_path_is_no_way_around_authentication",
+                    ),
+                    "unit/test_pipeline.py": ("test_a_stranger_leaves_no_record_and_reaches_nothing",),
+                },
+            ),
+            Requirement(
+                "wire:headers:agree",
+                "What headers say and what the body says is the same, or the request is refused.",
+                {
+                    MCP: (
+                        "test_headers_that_name_a_permitted_tool_do_not_open_the_way_to_another",
+                        "test_an_annotated_argument_that_says_something_else_than_its_header_is_refused",
+                    ),
+                    WIRE: (
+                        "test_the_name_in_the_header_does_not_open_what_the_body_asks_for",
+                        "test_a_repeated_name_header_is_refused",
+                        "test_a_name_given_twice_in_the_body_never_reaches_the_hidden_tool",
+                    ),
+                },
+            ),
+            Requirement(
+                "wire:host:checked",
+                "Host and Origin are checked on every route: no rebinding, no page of another origin.",
+                {
+                    WIRE: (
+                        "test_a_second_host_is_refused",
+                        "test_a_missing_host_is_refused",
+                        "test_a_host_that_was_rebound_to_us_is_refused",
+                        "test_a_web_page_of_somebody_else_is_refused",
+                    ),
+                    "unit/edges/test_http.py": (
+                        "test_a_broker_that_is_not_on_loopback_does_not_answer_to_loopback_names",
+                        "test_of_two_origins_one_foreign_is_enough_to_be_refused",
+                    ),
+                },
+            ),
+            Requirement(
+                "wire:http:framing",
+                "A request has one framing, an end, and plain bytes.",
+                {
+                    WIRE: (
+                        "test_two_framings_of_one_body_are_refused",
+                        "test_a_malformed_header_line_is_refused",
+                        "test_a_head_without_end_is_cut_off",
+                        "test_a_body_without_end_is_refused_before_it_is_read",
+                        "test_a_declared_body_over_the_limit_is_refused_without_waiting_for_it",
+                        "test_a_body_that_stops_in_the_middle_calls_nothing",
+                        "test_a_compressed_body_is_not_unpacked",
+                        "test_a_hundred_connections_that_say_nothing_stop_nobody",
+                    ),
+                    MCP: ("test_a_body_over_the_limit_is_not_read_to_its_end",),
+                },
+            ),
+            Requirement(
+                "wire:message:shape",
+                "A message of another shape is refused with its own code; none makes the server fail.",
+                {
+                    MCP: (
+                        "test_a_body_that_is_no_message_is_refused_with_its_own_code",
+                        "test_a_response_sent_to_the_modern_endpoint_is_refused",
+                        "test_media_types_are_checked_in_both_eras",
+                        "test_no_parameters_whatever_make_the_endpoint_fail",
+                        "test_no_body_whatever_makes_the_endpoint_fail",
+                    ),
+                    WIRE: (
+                        "test_arguments_nested_beyond_reason_are_refused",
+                        "test_values_that_json_allows_and_programs_do_not_expect_are_no_server_error",
+                    ),
+                },
+            ),
+            Requirement(
+                "wire:session:own",
+                "A session and the state of a question serve the agent that began them, here, and hold no"
+                " authority.",
+                {
+                    MCP: (
+                        "test_a_session_of_another_deployment_is_unknown_here",
+                        "test_a_client_cannot_make_its_session_id_longer_than_a_header_may_be",
+                        "test_progress_and_questions_after_the_end_reach_nobody",
+                    ),
+                    "unit/edges/test_mcp_legacy.py": (
+                        "test_without_a_session_with_a_made_up_one_or_anothers_nothing_is_served",
+                        "test_nobody_else_can_answer_a_question",
+                    ),
+                    "unit/edges/test_mcp_rounds.py": (
+                        "test_a_state_that_was_changed_or_belongs_to_another_call_is_refused",
+                        "test_a_state_of_another_principal_is_refused",
+                    ),
+                    "unit/identity/test_seals.py": (
+                        "test_nothing_that_was_not_sealed_can_be_opened",
+                        "test_a_seal_for_one_purpose_does_not_open_for_another",
+                    ),
+                },
+            ),
+            Requirement(
+                "wire:stream:own",
+                "What is left of a broken stream is kept within limits and fetched once, by the session that"
+                " made the call.",
+                {
+                    MCP: (
+                        "test_nobody_fetches_the_rest_of_anothers_stream",
+                        "test_an_event_id_is_of_no_use_once_its_session_or_its_token_is_not",
+                        "test_a_made_up_event_id_opens_an_ordinary_stream",
+                        "test_an_event_id_of_a_process_that_is_no_more_opens_an_ordinary_stream",
+                    ),
+                    "unit/edges/test_mcp_resumption.py": ("test_a_response_is_handed_out_once",),
+                    "unit/edges/test_mcp_trails.py": (
+                        "test_a_response_is_kept_for_five_minutes",
+                        "test_one_agent_keeps_a_limited_number_and_amount_and_takes_no_room_from_another",
+                        "test_all_that_is_kept_has_a_limit_whatever_is_said",
+                    ),
+                },
+            ),
+            Requirement(
+                "wire:result:inside",
+                "Nothing an upstream says breaks out of the message or the terminal it is shown in.",
+                {
+                    MCP: ("test_a_result_cannot_break_out_of_its_event",),
+                    "unit/cli/test_frame.py": ("test_what_an_agent_wrote_cannot_steer_the_terminal",),
+                },
+            ),
+            Requirement(
+                "wire:encryption:required",
+                "Tokens and secrets do not cross a network in the clear: any address but loopback needs TLS.",
+                {
+                    "unit/test_settings.py": (
+                        "test_an_address_that_others_can_reach_needs_tls_or_a_proxy",
+                        "test_a_public_url_without_encryption_is_refused",
+                    )
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "Secrets on their way",
+        "A credential leaves in an argument, or comes back in a result and into a model.",
+        (
+            Requirement(
+                "guards:secrets:everywhere",
+                "Every text of a call is read in both directions, wherever it stands; what cannot be read is not"
+                " passed on.",
+                {
+                    CONTENT: (
+                        "test_no_field_of_a_result_is_left_unread",
+                        "test_structured_content_that_poses_as_media_is_read_all_the_same",
+                        "test_arguments_that_pose_as_media_are_read_all_the_same",
+                        "test_text_that_is_no_unicode_is_stopped_because_it_cannot_be_read",
+                        "test_what_is_said_on_the_open_line_is_screened_in_both_directions",
+                    ),
+                    "unit/test_pipeline.py": (
+                        "test_what_an_upstream_says_in_an_error_is_screened_too",
+                        "test_a_blocked_result_has_still_been_paid_for",
+                    ),
+                    "unit/guardrails/test_screen.py": (
+                        "test_a_detector_that_fails_stops_the_content_and_leaves_a_finding",
+                    ),
+                },
+            ),
+            Requirement(
+                "guards:secrets:whole",
+                "No part of a secret that was found survives, in the content or in the record.",
+                {
+                    CONTENT: (
+                        "test_secrets_that_touch_each_other_do_not_shield_each_other",
+                        "test_many_secrets_in_one_text_are_all_replaced",
+                        "test_a_secret_in_a_key_cannot_be_replaced_and_stops_the_content_without_being_recorded",
+                    ),
+                    "unit/guardrails/test_screen.py": (
+                        "test_structure_and_keys_survive_and_no_part_of_a_secret_does",
+                    ),
+                },
+            ),
+            Requirement(
+                "guards:time:linear",
+                "Reading takes time in proportion to the text, whatever the text is.",
+                {
+                    "unit/guardrails/test_secrets.py": (
+                        "test_four_times_the_text_takes_at_most_four_times_the_steps",
+                        "test_no_pattern_lets_one_match_read_to_the_end_of_the_text",
+                    )
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "Upstreams",
+        "An upstream is hostile, or somebody uses the broker to reach what only the broker can reach.",
+        (
+            Requirement(
+                "upstream:credentials:own",
+                "Nothing a caller sent to authenticate is passed on; an upstream's own secrets do not come back.",
+                {
+                    WIRE: (
+                        "test_nothing_of_the_caller_s_request_head_reaches_the_upstream",
+                        "test_metadata_of_the_caller_is_not_passed_on",
+                    ),
+                    "connectors/test_mcp_http.py": (
+                        "test_configured_headers_are_sent_and_a_secret_in_an_answer_is_not_handed_on",
+                        "test_cookies_are_not_kept",
+                    ),
+                    "connectors/test_mcp_stdio.py": (
+                        "test_a_secret_that_the_server_echoes_does_not_reach_the_caller",
+                    ),
+                },
+            ),
+            Requirement(
+                "upstream:egress:checked",
+                "Addresses are checked after they are resolved; redirects are not followed.",
+                {
+                    "unit/connector/test_egress.py": (
+                        "test_what_is_never_meant_is_never_connected_to",
+                        "test_loopback_and_private_networks_only_if_they_are_meant",
+                        "test_an_ipv4_address_is_judged_alike_in_all_its_forms",
+                        "test_nothing_is_permitted_that_python_does_not_hold_for_global",
+                    ),
+                    "connectors/test_mcp_http.py": (
+                        "test_a_name_with_a_private_address_is_refused_unless_that_is_meant",
+                        "test_a_redirect_is_not_followed",
+                    ),
+                },
+            ),
+            Requirement(
+                "upstream:process:contained",
+                "A process gets a clean environment, is started by no shell, and does not outlive the broker.",
+                {
+                    "connectors/test_mcp_stdio.py": (
+                        "test_a_server_sees_a_clean_environment_and_its_own_secrets",
+                        "test_closing_ends_a_server_that_does_not_want_to_and_all_it_started",
+                        "test_servers_die_with_a_broker_that_is_killed",
+                        "test_a_message_above_the_limit_ends_the_server_and_loses_the_call",
+                    )
+                },
+            ),
+            Requirement(
+                "upstream:callers:apart",
+                "Callers that must not share a session do not; a question reaches the only caller it can be for,"
+                " or nobody.",
+                {
+                    "connectors/test_mcp_stdio.py": (
+                        "test_isolation_decides_who_shares_a_process",
+                        "test_a_question_with_two_callers_on_the_pipe_reaches_neither",
+                    )
+                },
+            ),
+            Requirement(
+                "upstream:secrets:referenced",
+                "Configuration holds references to secrets; a secret itself is refused and not repeated.",
+                {
+                    "unit/test_references.py": (
+                        "test_a_secret_itself_where_a_reference_belongs_is_refused_without_repeating_it",
+                    ),
+                    "connectors/test_mcp_parts.py": (
+                        "test_a_setting_that_cannot_be_meant_is_refused_with_what_to_write",
+                        "test_a_secret_with_a_line_break_is_refused_without_repeating_it",
+                    ),
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "Money",
+        "Agents spend more than they may, by racing, by crashing the broker, or by leaving.",
+        (
+            Requirement(
+                "ledger:cap:held",
+                "The worst case of a call is held before it leaves; no number of calls at once and no crash lets"
+                " holds exceed a cap.",
+                {
+                    "contract/test_money.py": (
+                        "test_thirty_calls_at_once_and_ten_fit",
+                        "test_no_order_of_openings_and_closings_overspends_or_spoils_the_log",
+                        "test_a_refusal_changes_nothing_in_any_budget_or_log",
+                    ),
+                    "contract/test_log.py": ("test_two_stores_hold_one_budget",),
+                    "unit/test_pipeline.py": ("test_a_call_over_budget_never_leaves_the_broker",),
+                    "e2e/test_crash.py": ("test_the_ledger_balances",),
+                },
+            ),
+            Requirement(
+                "ledger:release:known",
+                "Money is given back only where nothing can have happened.",
+                {
+                    "unit/test_pipeline.py": (
+                        "test_money_is_given_back_only_where_nothing_can_have_happened",
+                        "test_a_call_cancelled_in_flight_keeps_its_reserved_amount_and_its_record",
+                    ),
+                    "unit/test_journal.py": ("test_an_absurd_cost_is_taken_as_the_quote_and_marked",),
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "The log",
+        "Somebody hides a call, or changes what the log says about it.",
+        (
+            Requirement(
+                "audit:record:first",
+                "Nothing leaves before its intent is durable, no result is released before its outcome is; a"
+                " crash hides no call.",
+                {
+                    "unit/test_pipeline.py": (
+                        "test_nothing_leaves_when_the_intent_cannot_be_recorded",
+                        "test_no_result_is_released_when_its_outcome_cannot_be_recorded",
+                    ),
+                    "unit/storage/sqlite/test_power_loss.py": (
+                        "test_no_acknowledged_record_is_lost_when_the_power_fails",
+                    ),
+                    "e2e/test_crash.py": (
+                        "test_every_effect_upstream_has_an_intent_in_the_log",
+                        "test_every_intent_has_exactly_one_end",
+                        "test_whatever_a_caller_holds_is_in_the_log_as_done",
+                    ),
+                    "e2e/test_failing_surroundings.py": (
+                        "test_a_full_disk_stops_calls_before_they_leave_and_nothing_is_lost",
+                    ),
+                },
+            ),
+            Requirement(
+                "audit:tamper:records",
+                "A record that was changed, removed, moved, put in or made up is found and named.",
+                {
+                    TAMPERING: (
+                        "test_an_untouched_log_verifies",
+                        "test_an_edited_record_is_named",
+                        "test_a_changed_hash_is_named",
+                        "test_a_deleted_record_is_named",
+                        "test_a_deleted_record_whose_successors_move_up_is_named",
+                        "test_records_that_changed_places_are_both_named",
+                        "test_records_swapped_between_logs_are_named_in_both",
+                        "test_whole_logs_that_changed_names_are_named",
+                        "test_an_edit_that_was_not_rehashed_to_the_end_is_found_by_the_head",
+                        "test_a_record_smuggled_in_behind_the_head_is_named",
+                        "test_an_end_that_was_made_up_after_the_fact_is_named_by_its_meaning",
+                        "test_a_time_that_was_turned_back_is_named",
+                        "test_a_record_that_is_none_is_named",
+                        "test_the_broker_goes_on_writing_after_an_edit_and_the_edit_stays_visible",
+                    )
+                },
+            ),
+            Requirement(
+                "audit:tamper:history",
+                "A log that was cut or hashed anew is found by a signed checkpoint.",
+                {
+                    TAMPERING: (
+                        "test_a_log_that_was_cut_off_is_found_by_its_head",
+                        "test_a_cut_that_reaches_below_a_checkpoint_is_found_even_with_a_forged_head",
+                        "test_a_cut_is_found_by_a_checkpoint_kept_elsewhere_if_those_in_the_file_are_gone_too",
+                        "test_a_rehashed_edit_is_found_by_the_signed_checkpoint",
+                        "test_a_log_that_disappeared_is_missed_by_who_kept_its_checkpoint",
+                    )
+                },
+            ),
+            Requirement(
+                "audit:tamper:export",
+                "What was changed in an export is found, named and located by Python alone, on a machine"
+                " without the broker; what was signed and cannot be is found too.",
+                {
+                    EXPORTED: (
+                        "test_an_untouched_export_verifies_without_the_broker",
+                        "test_the_verifier_finds_the_export_that_it_lies_in",
+                        "test_the_verifier_imports_nothing_of_the_broker",
+                        "test_an_untouched_zip_verifies",
+                        "test_a_part_of_a_log_verifies_and_says_what_it_cannot_judge",
+                        "test_an_edited_record_is_named",
+                        "test_an_edit_that_was_not_written_into_the_manifest_is_named_with_its_file",
+                        "test_a_rehashed_edit_is_found_by_the_signed_checkpoint",
+                        "test_a_record_that_was_moved_is_named_and_the_signed_root_with_it",
+                        "test_a_deleted_record_whose_successors_were_numbered_anew_is_found_by_the_checkpoint",
+                        "test_a_record_replayed_under_a_new_number_by_somebody_with_the_key_is_named",
+                        "test_a_tail_that_was_cut_off_is_found_by_a_kept_checkpoint",
+                        "test_an_older_copy_is_found_by_a_kept_checkpoint",
+                        "test_records_swapped_between_logs_are_named_in_both",
+                        "test_an_export_signed_by_another_key_is_found_by_what_was_kept",
+                        "test_a_dropped_outcome_is_found_by_the_checkpoint_and_its_call_is_named_as_open",
+                        "test_an_intent_dropped_by_somebody_with_the_key_is_named_by_the_end_it_leaves",
+                        "test_a_forged_parent_is_named_even_if_it_is_signed",
+                        "test_a_reference_to_what_comes_later_is_named",
+                        "test_an_overspend_is_named_even_if_it_is_signed",
+                        "test_a_call_that_was_refused_and_made_all_the_same_is_named",
+                        "test_a_time_that_was_turned_back_is_named",
+                        "test_a_record_that_is_none_is_named",
+                        "test_a_file_that_was_put_in_is_named",
+                        "test_a_checkpoint_that_is_none_leaves_the_log_unsigned",
+                        "test_a_log_that_was_left_out_is_missed_by_who_kept_its_checkpoint",
+                        "test_what_is_no_export_is_said_to_be_none",
+                    ),
+                    "unit/audit/test_offline.py": (
+                        "test_one_bit_of_difference_is_refused",
+                        "test_a_signature_whose_scalar_was_raised_by_the_order_is_refused",
+                    ),
+                },
+            ),
+            Requirement(
+                "audit:checkpoint:genuine",
+                "A checkpoint that this deployment did not sign for this log proves nothing.",
+                {
+                    TAMPERING: (
+                        "test_a_forged_checkpoint_is_no_proof_and_is_named",
+                        "test_a_checkpoint_of_another_log_is_named",
+                    )
+                },
+            ),
+            Requirement(
+                "audit:content:absent",
+                "Arguments and results are not in the log, only their length and keyed hash; no organisation"
+                " writes into the broker's own log.",
+                {
+                    "unit/test_pipeline.py": ("test_arguments_and_results_are_never_in_the_log",),
+                    "unit/guardrails/test_screen.py": (
+                        "test_a_finding_holds_a_keyed_digest_and_never_the_text",
+                    ),
+                    "unit/test_journal.py": ("test_no_organisation_can_write_into_the_brokers_own_log",),
+                },
+            ),
+            Requirement(
+                "audit:state:private",
+                "The state is readable by its owner alone, and served by one process.",
+                {
+                    "unit/storage/sqlite/test_connection.py": (
+                        "test_the_state_is_readable_by_its_owner_alone",
+                        "test_a_file_that_others_may_read_is_closed_to_them",
+                        "test_a_second_server_on_the_same_state_is_told_who_has_it",
+                    )
+                },
+            ),
+        ),
+    ),
+)
+
+
+def requirements() -> list[Requirement]:
+    return [requirement for threat in THREATS for requirement in threat.requirements]
+
+
+def table() -> str:
+    """All threats with what is promised and what tries to break it, as Markdown."""
+    return "\n".join(_lines())
+
+
+def _lines() -> list[str]:
+    lines: list[str] = []
+    for threat in THREATS:
+        lines += [
+            f"### {threat.name}",
+            "",
+            threat.who,
+            "",
+            "| id | what is promised | tried by |",
+            "|---|---|---|",
+        ]
+        lines += [f"| `{r.id}` | {r.promise} | {_tried_by(r)} |" for r in threat.requirements]
+        lines += ["", "<details><summary>the tests by name</summary>", ""]
+        for requirement in threat.requirements:
+            names = [name for found in requirement.tests.values() for name in found]
+            lines += [f"* `{requirement.id}`", *(f"  * `{name}`" for name in names)]
+        lines += ["", "</details>", ""]
+    return lines
+
+
+def _tried_by(requirement: Requirement) -> str:
+    return ", ".join(
+        f"{len(names)} in [{Path(file).stem.removeprefix('test_')}](../tests/{file})"
+        for file, names in requirement.tests.items()
+    )
+
+
+def made(page: str) -> str:
+    """The page with the table in its place."""
+    head, begin, rest = page.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page has no place for the table: {BEGIN.strip()} … {END.strip()}")
+    return f"{head}{BEGIN}\n{table()}\n{END}{tail}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(made(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

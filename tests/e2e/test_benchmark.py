@@ -1,0 +1,26 @@
+"""Does the benchmark still run, and say everything that it is to say? How fast is not asked here."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.e2e.processes import ROOT
+
+CELL = {"rps", "rps_min", "rps_max", "p50_ms", "p95_ms", "p99_ms", "cpu_ms_per_call"}
+
+
+@pytest.mark.timeout(180)
+def test_the_quick_benchmark_prints_every_cell() -> None:
+    command = [sys.executable, "-m", "benchmarks.call", "--quick", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    for target in ("direct", "relay", "broker"):
+        assert {c: set(cell) for c, cell in result[target].items()} == {"1": CELL, "8": CELL, "32": CELL}
+        assert result["pss_mib"][target] > 0
+    assert set(result["broker_per_relay_rps"]) == {"1", "8", "32"}
+    assert result["tools_list_500"]["p50_ms"] > 0
+    assert result["at_rest"]["token"]["p50_ms"] > 0
+    assert set(result["at_rest"]) == {"start_s", "pss_mib", "token", "help_ms"}

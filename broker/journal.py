@@ -49,6 +49,25 @@ class PastCall:
     """The newest hop that it was made under."""
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """All that becomes true with a call's intent, in one commit."""
+
+    call: str
+    quote: Quote
+    intent: Entry
+    principal: Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """All that becomes true with a call's end, in one commit."""
+
+    call: str
+    settlement: Settlement
+    terminal: Entry
+
+
 class JournalStore(Protocol):
     """What the journal needs from a backend. Each method is one transaction and one promise:
     when it returns, everything in it is durable; when it raises, nothing of it happened.
@@ -57,7 +76,7 @@ class JournalStore(Protocol):
         StorageUnavailable: nothing can be written now.
     """
 
-    async def open(self, call: str, quote: Quote, intent: Entry, principal: Principal) -> Receipt:
+    async def open(self, opening: Opening) -> Receipt:
         """Hold the quote in every budget above the call *and* append the intent, if all of the
         principal's chain may act at this moment: no intent comes after a committed revocation.
 
@@ -67,7 +86,7 @@ class JournalStore(Protocol):
         """
         ...
 
-    async def close(self, call: str, settlement: Settlement, terminal: Entry) -> Receipt:
+    async def close(self, closing: Closing) -> Receipt:
         """Turn what is held for the call into the charge *and* append the terminal record.
 
         Idempotent by call: the second close of a call changes nothing and returns the first receipt.
@@ -190,7 +209,7 @@ class Journal:
         record.quote = quote
         with anyio.CancelScope(shield=True):
             intent = self._scribe.intent(record)
-            record.intent = await self._store.open(record.call.id, quote, intent, principal)
+            record.intent = await self._store.open(Opening(record.call.id, quote, intent, principal))
         outcome = Outcome.UNKNOWN
         failure: BaseException | None = None
         try:
@@ -206,7 +225,7 @@ class Journal:
             settlement = record.settlement = record.settlement or _unsettled(failure, record)
             with anyio.CancelScope(shield=True):
                 terminal = self._scribe.terminal(record, outcome, settlement)
-                record.receipt = await self._store.close(record.call.id, settlement, terminal)
+                record.receipt = await self._store.close(Closing(record.call.id, settlement, terminal))
 
     async def recover(self) -> int:
         """Close every intent that a vanished process left open as `unknown`, charging what it held."""
@@ -214,7 +233,7 @@ class Journal:
         for call in abandoned:
             facts: Facts = {"outcome": Outcome.UNKNOWN, "reason": "broker_restart", "cost": call.held}
             entry = Entry(call.log, Event.CALL_UNKNOWN, facts, call.call, call.agent)
-            await self._store.close(call.call, Settlement(call.held, estimated=True), entry)
+            await self._store.close(Closing(call.call, Settlement(call.held, estimated=True), entry))
         return len(abandoned)
 
     async def enrol(self, agent: Agent, secret_digest: bytes, *, by: str) -> None:

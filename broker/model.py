@@ -179,6 +179,58 @@ class Principal:
         return self.agent.organisation
 
 
+class Origin(StrEnum):
+    """Where the value of an argument was first seen in its transaction."""
+
+    TASK = "task"
+    """In what the caller was asked to do."""
+    TRUSTED = "trusted"
+    """In the result of a target whose content is trusted."""
+    UNTRUSTED = "untrusted"
+    """In the result of a target that anybody may have written to."""
+    UNSEEN = "unseen"
+    """Nowhere: the caller made it up, or knew it from before."""
+
+
+class Role(StrEnum):
+    """What an argument is for, where that matters to rules."""
+
+    DESTINATION = "destination"
+    AMOUNT = "amount"
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument of a tool that rules can speak about, as the operator declares it.
+
+    `name` is what rules call it; `path` where it stands in the arguments, in dots, each item of a list
+    taken by itself. With `scale` it is a number, handed to rules as an integer of `10 ** -scale` units
+    (cents for 2); without it is a text.
+    """
+
+    name: str
+    path: str
+    scale: int | None = None
+    role: Role | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What is known of the moment of a call beyond who asks for what.
+
+    `taint` is the union of the labels of everything that the transaction has read, `provenance` says for
+    each declared argument where its value was first seen (of several values the least trusted),
+    `counters` counts what the transaction has done, this call included. `trust` is the lowest score in
+    the chain. `approved` lists the rules for which a human has agreed to exactly this call.
+    """
+
+    taint: frozenset[str] = frozenset()
+    provenance: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
+    counters: Mapping[str, int] = field(default_factory=dict[str, int])
+    trust: int = 1000
+    approved: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One thing that can be called, as callers see it.
@@ -199,6 +251,8 @@ class Target:
     labels: frozenset[str] = frozenset()
     agent: AgentId | None = None
     """Whoever answers acts as this agent: a call to it hands the caller's authority on."""
+    arguments: tuple[Argument, ...] = ()
+    """The arguments that rules can speak about."""
 
 
 class Caller(Protocol):

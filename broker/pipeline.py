@@ -35,7 +35,7 @@ from broker.identity.interface import Authenticator
 from broker.inflight import InFlight
 from broker.journal import Journal
 from broker.ledger.prices import Prices
-from broker.model import Answer, Call, CallId, Grant, Json, Kind, MicroUSD, Principal, Target
+from broker.model import Answer, Call, CallId, Grant, Json, Kind, MicroUSD, Principal, Situation, Target
 from broker.policy.interface import Decision, Policy
 from broker.record import CallRecord
 
@@ -86,7 +86,7 @@ class Pipeline:
             principal = await self._authenticate(record)
             target = record.target = self._resolve(principal, call)
             params = record.params = self.guards.screen(call.params, Stage.ARGUMENTS, target, record.findings)
-            record.decision = self.policy.decide(principal, target, params)
+            record.decision = self.policy.decide(principal, target, params, Situation())
             _enforce(record.decision, principal, target)
             hop = await self.delegator.plan_for(principal, target, call) if target.agent else None
             quote = self.prices.quote(principal, target)

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from broker import limits
 from broker.errors import Because
-from broker.model import Agent, Grant, Json, Principal, Target
+from broker.model import Agent, Grant, Json, Principal, Situation, Target
 from broker.policy.compile import compile_sources
 from broker.policy.interface import Decision
 from broker.policy.load import load_sources
 from broker.policy.selection import idle, selections
 from broker.policy.snapshot import Snapshot
+
+_CALM = Situation()
 
 Fingerprint = tuple[tuple[str, int, int], ...]
 
@@ -69,7 +71,13 @@ class PolicyEngine:
         names = {"*", to.id, *to.roles}
         return any(not names.isdisjoint(delegates.get(role, ())) for role in by.roles)
 
-    def decide(self, principal: Principal, target: Target, params: Json) -> Decision:
+    def decide(
+        self,
+        principal: Principal,
+        target: Target,
+        params: Json,
+        situation: Situation = _CALM,  # noqa: ARG002 - rules that speak of it are next
+    ) -> Decision:
         """Whether every actor of the chain may call the target, within the limits of every hop."""
         if principal.grants:
             beyond = limits.permits(principal.grants, target, params)

@@ -19,6 +19,7 @@ from broker.audit.export import Range, export, target
 from broker.audit.interface import Entry, Event
 from broker.audit.publisher import newest_note
 from broker.audit.tree import leaf_hash, tree_root
+from broker.journal import Closing, Opening
 from broker.ledger.interface import Budget, Quote, Settlement
 from broker.model import MicroUSD
 from broker.storage.sqlite import open_store
@@ -106,9 +107,9 @@ async def call(store: Store, log: str, name: str) -> None:
     spend = {"held": 10, "price": "fixed", "budgets": [{"scope": f"agent:{log}", "cap": 60}]}
     quote = Quote(MicroUSD(10), "fixed", (Budget(f"agent:{log}", MicroUSD(60)),))
     facts = {"spend": spend, "cause": {"root": name}}
-    await store.journal.open(name, quote, Entry(log, Event.CALL_INTENT, facts, name, "a"), NOBODY)
+    await store.journal.open(Opening(name, quote, Entry(log, Event.CALL_INTENT, facts, name, "a"), NOBODY))
     outcome = Entry(log, Event.CALL_OUTCOME, {"outcome": "ok", "cost": 5}, name, "a")
-    await store.journal.close(name, Settlement(MicroUSD(5)), outcome)
+    await store.journal.close(Closing(name, Settlement(MicroUSD(5)), outcome))
 
 
 async def exported(store: Store, path: Path, wanted: Range = Range()) -> None:  # noqa: B008 - frozen

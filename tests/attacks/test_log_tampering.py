@@ -14,6 +14,7 @@ from broker.audit.checkpoint import Checkpoint, Signer
 from broker.audit.interface import Entry, Event
 from broker.audit.tree import leaf_hash, push, root_of
 from broker.audit.verify import Report, verify
+from broker.journal import Closing, Opening
 from broker.ledger.interface import Budget, Quote, Settlement
 from broker.model import MicroUSD
 from broker.storage.sqlite import open_store
@@ -85,9 +86,9 @@ async def call(store: Store, log: str, name: str) -> None:
     spend = {"held": 10, "price": "fixed", "budgets": [{"scope": f"agent:{log}", "cap": 1000}]}
     quote = Quote(MicroUSD(10), "fixed", (Budget(f"agent:{log}", MicroUSD(1000)),))
     intent = Entry(log, Event.CALL_INTENT, {"spend": spend}, name, "a")
-    await store.journal.open(name, quote, intent, NOBODY)
+    await store.journal.open(Opening(name, quote, intent, NOBODY))
     outcome = Entry(log, Event.CALL_OUTCOME, {"outcome": "ok", "cost": 5}, name, "a")
-    await store.journal.close(name, Settlement(MicroUSD(5)), outcome)
+    await store.journal.close(Closing(name, Settlement(MicroUSD(5)), outcome))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from broker.audit.interface import Event, Filter
 from broker.audit.tree import inclusion_proof, leaf_hash, verify_inclusion
 from broker.audit.verify import verify
 from broker.errors import BudgetExceeded, InvalidRequest
+from broker.journal import Opening
 from broker.storage.store import Store
 from tests.contract.conftest import Backend
 from tests.contract.words import NOBODY, close_call, denial, events, intent, money, open_call, quote, records
@@ -232,6 +233,6 @@ async def test_two_stores_hold_one_budget(backend: Backend):
 
 
 async def test_an_intent_has_its_facts_in_the_log(store: Store):
-    await store.journal.open("a", quote(0), intent("a", what={"name": "notes__add"}), NOBODY)
+    await store.journal.open(Opening("a", quote(0), intent("a", what={"name": "notes__add"}), NOBODY))
     last = [orjson.loads(record.body) async for record in records(store)][-1]
     assert (last["type"], last["what"]) == ("call.intent", {"name": "notes__add"})

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from broker.audit.tree import tree_root
 from broker.audit.verify import verify
 from broker.errors import BudgetExceeded, InvalidRequest
+from broker.journal import Closing, Opening
 from broker.ledger.interface import Settlement
 from broker.model import MicroUSD
 from broker.storage.store import Store
@@ -125,11 +126,11 @@ async def test_a_call_is_opened_once(store: Store):
 
 async def test_a_record_that_the_log_refuses_holds_no_money(store: Store):
     with pytest.raises(InvalidRequest):
-        await store.journal.open("a", quote(10, researcher=100), intent("a", price=0.5), NOBODY)
+        await store.journal.open(Opening("a", quote(10, researcher=100), intent("a", price=0.5), NOBODY))
     assert await money(store, "researcher") == (0, 0)
     await open_call(store, "b", quote(10, researcher=100))
     with pytest.raises(InvalidRequest):
-        await store.journal.close("b", Settlement(MicroUSD(1)), outcome("b", cost=2**60))
+        await store.journal.close(Closing("b", Settlement(MicroUSD(1)), outcome("b", cost=2**60)))
     assert await money(store, "researcher") == (0, 10)
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from broker.audit.interface import Entry, Event, Filter, Receipt
+from broker.journal import Closing, Opening
 from broker.ledger.interface import Budget, Quote, Settlement
 from broker.model import Agent, AgentId, AgentStatus, MicroUSD, OrganisationId, Principal
 from broker.storage.store import Store
@@ -49,11 +50,11 @@ async def open_call(store: Store, call: str, quoted: Quote, principal: Principal
         "price": quoted.price,
         "budgets": [{"scope": b.scope, "cap": b.cap} for b in quoted.budgets],
     }
-    return await store.journal.open(call, quoted, intent(call, spend=spend), principal)
+    return await store.journal.open(Opening(call, quoted, intent(call, spend=spend), principal))
 
 
 async def close_call(store: Store, call: str, cost: int) -> Receipt:
-    return await store.journal.close(call, Settlement(MicroUSD(cost)), outcome(call, cost))
+    return await store.journal.close(Closing(call, Settlement(MicroUSD(cost)), outcome(call, cost)))
 
 
 async def money(store: Store, name: str) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from broker.audit.verify import verify
 from broker.errors import BudgetExceeded, InvalidRequest, NotDeclared, UpstreamLost, UpstreamUnreachable
 from broker.guardrails.interface import Action, Finding, Stage
 from broker.identity.attestation import attested
-from broker.journal import Journal
+from broker.journal import Journal, Opening
 from broker.ledger.interface import Budget, Quote
 from broker.model import (
     Agent,
@@ -179,7 +179,7 @@ async def test_after_a_restart_open_calls_are_closed_as_unknown_and_charged_once
         await journal.enrol(BO, b"d" * 32, by="dana")
         record = CallRecord(call=call(), started=0.0)
         known(record)
-        await store.journal.open("c1", QUOTE, journal._scribe.intent(record), PRINCIPAL)
+        await store.journal.open(Opening("c1", QUOTE, journal._scribe.intent(record), PRINCIPAL))
     async with open_store(path, deployment="broker.test", serve=True) as store:
         journal = Journal(store.journal, b"key")
         assert await journal.recover() == 1

@@ -101,7 +101,7 @@ class House:
     def visible(self, principal, targets):
         return [target for target in targets if self.seen]
 
-    def decide(self, principal, target, params):
+    def decide(self, principal, target, params, situation):
         self.steps.append("decide")
         self.judged = params
         return Decision(self.permitted, (Because("reader/allow/1", "reads"),), self.version)
@@ -111,19 +111,19 @@ class House:
         return Fallen(self.fallen_agents)
 
     # journal store
-    async def open(self, call, quote, intent, principal):
+    async def open(self, opening):
         self._at("open")
         if self.budget_refuses:
             raise BudgetExceeded("`agent:alice` has spent it")
         self.steps.append("reserve + intent")
-        self.quote = quote
-        return self._keep(intent)
+        self.quote = opening.quote
+        return self._keep(opening.intent)
 
-    async def close(self, call, settlement, terminal):
+    async def close(self, closing):
         self._at("close")
         self.steps.append("charge + outcome")
-        self.settled.append(settlement)
-        return self._keep(terminal)
+        self.settled.append(closing.settlement)
+        return self._keep(closing.terminal)
 
     async def append(self, entry):
         self._at("append")

@@ -13,9 +13,9 @@ import apsw
 from broker.audit.interface import Entry, Receipt
 from broker.errors import InvalidRequest, UnknownTarget
 from broker.identity.interface import KeyState, KeyUse, StoredKey
-from broker.ledger.interface import Quote, Settlement
+from broker.journal import Closing, Opening
 from broker.limits import ended
-from broker.model import Agent, AgentId, Clock, Grant, Principal
+from broker.model import Agent, AgentId, Clock, Grant
 from broker.storage.sqlite.accounts import Accounts
 from broker.storage.sqlite.agent_rows import COLUMNS, INSERT, UPDATE, agent_of, row_of
 from broker.storage.sqlite.connection import Connection
@@ -62,15 +62,16 @@ class Books:
             if self._connection.in_transaction:
                 self._connection.execute("rollback")
 
-    def open_call(self, call: str, quote: Quote, intent: Entry, principal: Principal) -> Receipt:
+    def open_call(self, opening: Opening) -> Receipt:
         """See `JournalStore.open`."""
+        call, principal = opening.call, opening.principal
         if self._accounts.held_by(call) is not None:
             raise InvalidRequest(f"the call `{call}` is already open")
         self._standing.check(principal)
         self._check_hops(principal.grants)
-        self._accounts.check(quote)
-        receipt = self._logs.append(intent)
-        self._accounts.hold(call, quote, intent)
+        self._accounts.check(opening.quote)
+        receipt = self._logs.append(opening.intent)
+        self._accounts.hold(call, opening.quote, opening.intent)
         self._sightings.note(principal.agent.id, self._logs.now // MICRO)
         for grant in principal.grants:
             if grant.max_calls is not None:
@@ -85,15 +86,15 @@ class Books:
             if grant.max_calls is not None and self._accounts.counted(f"calls:{grant.id}") >= grant.max_calls:
                 raise ended(grant, f"was for {grant.max_calls} calls, which have been made")
 
-    def close_call(self, call: str, settlement: Settlement, terminal: Entry) -> Receipt:
+    def close_call(self, closing: Closing) -> Receipt:
         """See `JournalStore.close`."""
-        if self._accounts.held_by(call) is None:
-            receipt = self._logs.end_of(call)
+        if self._accounts.held_by(closing.call) is None:
+            receipt = self._logs.end_of(closing.call)
             if receipt is None:
-                raise InvalidRequest(f"the call `{call}` was never opened")
+                raise InvalidRequest(f"the call `{closing.call}` was never opened")
             return receipt
-        receipt = self._logs.append(terminal)
-        self._accounts.settle(call, settlement.amount)
+        receipt = self._logs.append(closing.terminal)
+        self._accounts.settle(closing.call, closing.settlement.amount)
         return receipt
 
     def append(self, entry: Entry) -> Receipt:

@@ -7,9 +7,8 @@ import apsw
 import orjson
 
 from broker.audit.interface import Entry, Event, Receipt
-from broker.journal import OpenCall, PastCall
-from broker.ledger.interface import Quote, Settlement
-from broker.model import Agent, AgentId, MicroUSD, Principal
+from broker.journal import Closing, OpenCall, Opening, PastCall
+from broker.model import Agent, AgentId, MicroUSD
 from broker.storage.sqlite.connection import Connection
 from broker.storage.sqlite.logs import SEQ_BITS
 from broker.storage.sqlite.reading import unavailable
@@ -37,13 +36,13 @@ class SqliteJournal:
         self._node = node
         self._serves = serves
 
-    async def open(self, call: str, quote: Quote, intent: Entry, principal: Principal) -> Receipt:
+    async def open(self, opening: Opening) -> Receipt:
         """See `JournalStore`."""
-        return await self._writer.run(lambda books: books.open_call(call, quote, intent, principal))
+        return await self._writer.run(lambda books: books.open_call(opening))
 
-    async def close(self, call: str, settlement: Settlement, terminal: Entry) -> Receipt:
+    async def close(self, closing: Closing) -> Receipt:
         """See `JournalStore`."""
-        return await self._writer.run(lambda books: books.close_call(call, settlement, terminal))
+        return await self._writer.run(lambda books: books.close_call(closing))
 
     async def append(self, entry: Entry) -> Receipt:
         """See `JournalStore`."""

@@ -151,18 +151,18 @@ class House:
     def visible(self, principal, targets):
         return [target for target in targets if self.sees(principal, target)]
 
-    def decide(self, principal, target, params):
+    def decide(self, principal, target, params, situation):
         because = (Because("house/rule", "not in this house"),) if target.name in self.denied else ()
         return Decision(not because, because, "sha256:0", "ask for something else" if because else None)
 
     # journal store
 
-    async def open(self, call, quote, intent, principal):
-        return self._keep(intent)
+    async def open(self, opening):
+        return self._keep(opening.intent)
 
-    async def close(self, call, settlement, terminal):
-        self.settled.append(settlement)
-        return self._keep(terminal)
+    async def close(self, closing):
+        self.settled.append(closing.settlement)
+        return self._keep(closing.terminal)
 
     async def append(self, entry):
         return self._keep(entry)

@@ -27,9 +27,9 @@ NOBODY = Principal(Agent("a", "acme", frozenset()), "a", (), frozenset(), "jti",
 async def one(store, call):
     quote = Quote(10, "fixed", (Budget("agent:a", None),))
     intent = Entry("acme", Event.CALL_INTENT, {"text": "x" * 500}, call, "a")
-    await store.journal.open(call, quote, intent, NOBODY)
+    await store.journal.open(Opening(call, quote, intent, NOBODY))
     print("open", call, flush=True)
-    await store.journal.close(call, Settlement(7), Entry("acme", Event.CALL_OUTCOME, {"cost": 7}, call, "a"))
+    await store.journal.close(Closing(call, Settlement(7), Entry("acme", Event.CALL_OUTCOME, {"cost": 7}, call, "a")))
     print("closed", call, flush=True)
 
 async def lane(store, name):

@@ -10,6 +10,7 @@ import pytest
 from broker.audit.interface import Entry, Event
 from broker.audit.verify import verify
 from broker.errors import InvalidRequest, StorageUnavailable
+from broker.journal import Opening
 from broker.ledger.interface import Budget, Quote
 from broker.model import MicroUSD
 from broker.storage.sqlite import open_store
@@ -129,7 +130,7 @@ async def test_a_full_disk_fails_the_whole_batch_and_leaves_no_trace(tmp_path: P
             asyncio.ensure_future(
                 writer.run(
                     lambda b: b.open_call(
-                        "call", QUOTE, entry("call", Event.CALL_INTENT, "y" * 50_000), NOBODY
+                        Opening("call", QUOTE, entry("call", Event.CALL_INTENT, "y" * 50_000), NOBODY)
                     )
                 )
             ),
@@ -143,7 +144,9 @@ async def test_a_full_disk_fails_the_whole_batch_and_leaves_no_trace(tmp_path: P
         connection.execute("pragma max_page_count=1000000").fetchall()
         receipt = await writer.run(lambda b: b.append(entry("after")))
         assert receipt.index == 2
-        await writer.run(lambda b: b.open_call("call", QUOTE, entry("call", Event.CALL_INTENT), NOBODY))
+        await writer.run(
+            lambda b: b.open_call(Opening("call", QUOTE, entry("call", Event.CALL_INTENT), NOBODY))
+        )
     async with open_store(path, deployment="broker.test", serve=True) as store:
         assert (await verify(store.log, keys=[])).problems == ()
         assert (await store.ledger.balance("agent:a")).held == 10

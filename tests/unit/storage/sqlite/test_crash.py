@@ -19,6 +19,7 @@ import pathlib, sys
 import anyio
 from broker.audit.interface import Entry, Event
 from broker.ledger.interface import Budget, Quote, Settlement
+from broker.journal import Closing, Opening
 from broker.model import Agent, Principal
 from broker.storage.sqlite import open_store
 

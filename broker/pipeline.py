@@ -24,7 +24,6 @@ Tools, resources, prompts and completions all take this path. There is no second
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Final, cast
 
 from broker.audit.interface import Receipt
 from broker.catalog.interface import Catalog
@@ -43,9 +42,6 @@ from broker.policy.interface import Decision, Obligations, Policy
 from broker.record import CallRecord
 from broker.redaction import WITHHELD, MutedCaller, Redactor
 
-WATERMARK: Final = "io.toolbroker/watermark"
-"""The key of `_meta` under which a result says which agent it was made for, where a rule asks for it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Released:
@@ -57,6 +53,8 @@ class Released:
     root: str
     cost: MicroUSD
     receipt: Receipt | None
+    watermark: Json | None = None
+    """For whom it was made, where a rule asks to say so."""
 
 
 class Pipeline:
@@ -104,7 +102,7 @@ class Pipeline:
                     answer = await self._invoke(record, principal, target, params, hop)
                     hold.settle(answer)
                     body = self.guards.screen(answer.body, Stage.RESULT, target, record.findings)
-                    body = _on_its_terms(record, principal, body)
+                    body = _on_its_terms(record, body)
         return _released(record, body)
 
     async def visible(self, token: str, kind: Kind, delegation: str | None = None) -> Sequence[Target]:
@@ -201,24 +199,24 @@ def _redacts(record: CallRecord) -> bool:
     return record.decision is not None and bool(record.decision.obligations.redact)
 
 
-def _on_its_terms(record: CallRecord, principal: Principal, body: Json) -> Json:
+def _on_its_terms(record: CallRecord, body: Json) -> Json:
     """The result as the rules that permit the call let it be handed out."""
     terms = record.decision.obligations if record.decision else Obligations()
     if terms.redact:
         redactor = Redactor(terms.redact)
         body = redactor.released(body)
         record.redacted, record.withheld = redactor.removed, redactor.withheld
-    if terms.watermark:
-        mark = {"agent": principal.agent.id, "subject": principal.subject, "call": record.call.id}
-        body = {**body, "_meta": {**_object(body.get("_meta")), WATERMARK: mark}}
     return body
-
-
-def _object(value: object) -> Json:
-    return cast("Json", value) if isinstance(value, dict) else {}
 
 
 def _released(record: CallRecord, body: Json) -> Released:
     cost = record.settlement.amount if record.settlement else MicroUSD(0)
     root = record.root or record.call.id
-    return Released(body, record.call.id, record.parent, root, cost, record.receipt)
+    mark = _watermark(record)
+    return Released(body, record.call.id, record.parent, root, cost, record.receipt, mark)
+
+
+def _watermark(record: CallRecord) -> Json | None:
+    if record.principal is None or record.decision is None or not record.decision.obligations.watermark:
+        return None
+    return {"agent": record.principal.agent.id, "subject": record.principal.subject, "call": record.call.id}

@@ -37,7 +37,10 @@ def released(answer: Released, method: Method, *, modern: bool) -> Json:
         else None
     )
     cause = {"parent": answer.parent, "root": answer.root}
-    body = _with_meta(answer.body, _told(answer.call, cause, answer.cost, proof), modern=modern)
+    told = _told(answer.call, cause, answer.cost, proof)
+    if answer.watermark is not None:
+        told["io.toolbroker/watermark"] = answer.watermark
+    body = _with_meta(answer.body, told, modern=modern)
     if modern:
         body.setdefault("resultType", "complete")
         if method is Method.READ_RESOURCE and body["resultType"] == "complete":

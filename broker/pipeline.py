@@ -35,7 +35,7 @@ from broker.guardrails.relay import ScreenedCaller
 from broker.identity.interface import Authenticator
 from broker.inflight import InFlight
 from broker.journal import Journal
-from broker.ledger.interface import Quote
+from broker.ledger.interface import Notice, Quote
 from broker.ledger.prices import Prices
 from broker.model import Answer, Call, CallId, Grant, Json, Kind, MicroUSD, Principal, Situation, Target
 from broker.policy.interface import Decision, Obligations, Policy
@@ -55,6 +55,8 @@ class Released:
     receipt: Receipt | None
     watermark: Json | None = None
     """For whom it was made, where a rule asks to say so."""
+    notices: tuple[Notice, ...] = ()
+    """What is to be told of the budgets above it."""
 
 
 class Pipeline:
@@ -213,7 +215,7 @@ def _released(record: CallRecord, body: Json) -> Released:
     cost = record.settlement.amount if record.settlement else MicroUSD(0)
     root = record.root or record.call.id
     mark = _watermark(record)
-    return Released(body, record.call.id, record.parent, root, cost, record.receipt, mark)
+    return Released(body, record.call.id, record.parent, root, cost, record.receipt, mark, record.notices)
 
 
 def _watermark(record: CallRecord) -> Json | None:

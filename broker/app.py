@@ -33,6 +33,7 @@ from broker.edges.oauth import routes as oauth_routes
 from broker.edges.oauth.exchange import TokenExchange
 from broker.edges.oauth.revocation import Revoker
 from broker.errors import BrokerError, ConfigurationError, StorageUnavailable
+from broker.flow.transactions import Transactions
 from broker.grants import Delegator, Grants
 from broker.guardrails.screen import Screen
 from broker.identity.authenticator import TokenAuthenticator, access_tokens
@@ -145,6 +146,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
             prices=Prices(),
             journal=back.journal,
             inflight=inflight,
+            transactions=Transactions(back.store.flow, back.keys.digest),
         )
         tasks.start_soon(news.run)
         tasks.start_soon(inflight.watch, back.store.signals)

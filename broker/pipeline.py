@@ -8,7 +8,7 @@ The order is the security argument, so it is written here and configured nowhere
 * authenticate: what follows speaks of a principal, never of a token
 * resolve: what this chain may not see does not exist for it; nothing runs for strangers
 * screen arguments: guards may redact, and what follows must judge what will really be sent
-* decide: on the final arguments, for every actor of the chain
+* decide: on the final arguments and on all that the transaction has read, for every actor of the chain
 * reserve and record intent: one durable commit before anything leaves; a crash cannot hide a call
 * invoke: the only place that runs third-party code
 * settle: as soon as the upstream has answered; a blocked result has still been paid for
@@ -22,12 +22,15 @@ Tools, resources, prompts and completions all take this path. There is no second
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from broker.audit.interface import Receipt
 from broker.catalog.interface import Catalog
 from broker.connector import Line
 from broker.errors import Because, Denied, UnknownTarget, UpstreamRefused
+from broker.flow.interface import MovedError
+from broker.flow.transactions import Transactions, Turn
 from broker.grants import Delegator
 from broker.guardrails.interface import Guards, Stage
 from broker.guardrails.relay import ScreenedCaller
@@ -35,7 +38,7 @@ from broker.identity.interface import Authenticator
 from broker.inflight import InFlight
 from broker.journal import Journal
 from broker.ledger.prices import Prices
-from broker.model import Answer, Call, CallId, Grant, Json, Kind, MicroUSD, Principal, Situation, Target
+from broker.model import Answer, Call, CallId, Grant, Json, Kind, MicroUSD, Principal, Target
 from broker.policy.interface import Decision, Policy
 from broker.record import CallRecord
 
@@ -66,6 +69,7 @@ class Pipeline:
         prices: Prices,
         journal: Journal,
         inflight: InFlight,
+        transactions: Transactions,
     ) -> None:
         self.identity = identity
         self.catalog = catalog
@@ -75,6 +79,7 @@ class Pipeline:
         self.prices = prices
         self.journal = journal
         self.inflight = inflight
+        self.transactions = transactions
 
     async def call(self, call: Call) -> Released:
         """Do what the call asks, if its whole chain may, and hand out the result.
@@ -86,16 +91,12 @@ class Pipeline:
             principal = await self._authenticate(record)
             target = record.target = self._resolve(principal, call)
             params = record.params = self.guards.screen(call.params, Stage.ARGUMENTS, target, record.findings)
-            record.decision = self.policy.decide(principal, target, params, Situation())
-            _enforce(record.decision, principal, target)
-            hop = await self.delegator.plan_for(principal, target, call) if target.agent else None
-            quote = self.prices.quote(principal, target)
-            with self.inflight.flight(record, principal):  # a revocation cancels what is in here
-                # reserve + intent: one commit; leaving: charge + outcome, one commit
-                async with self.journal.hold(record, principal, quote) as hold:
-                    answer = await self._invoke(record, principal, target, params, hop)
-                    hold.settle(answer)
-                    body = self.guards.screen(answer.body, Stage.RESULT, target, record.findings)
+            body = None
+            while body is None:
+                turn = await self._decide(record, principal, target, params)
+                # In another process the transaction may have gone on meanwhile: then nothing was done.
+                with suppress(MovedError), turn:
+                    body = await self._carry_out(record, principal, target, params)
         return _released(record, body)
 
     async def visible(self, token: str, kind: Kind, delegation: str | None = None) -> Sequence[Target]:
@@ -108,6 +109,27 @@ class Pipeline:
         if delegation is not None:
             principal = await self.identity.delegated(principal, delegation)
         return self.policy.visible(principal, self.catalog.targets(kind))
+
+    async def _decide(self, record: CallRecord, principal: Principal, target: Target, params: Json) -> Turn:
+        """Judge the call on what its transaction has done. Who gets the turn enters it before all else."""
+        while True:
+            turn = record.turn = await self.transactions.turn(principal, record.call, target, params)
+            record.decision = self.policy.decide(principal, target, params, turn.situation)
+            if record.decision.permitted or not await self.transactions.moved(turn):
+                _enforce(record.decision, principal, target)
+                return turn
+
+    async def _carry_out(
+        self, record: CallRecord, principal: Principal, target: Target, params: Json
+    ) -> Json:
+        hop = await self.delegator.plan_for(principal, target, record.call) if target.agent else None
+        quote = self.prices.quote(principal, target)
+        with self.inflight.flight(record, principal):  # a revocation cancels what is in here
+            # reserve + intent: one commit; leaving: charge + outcome, one commit
+            async with self.journal.hold(record, principal, quote) as hold:
+                answer = await self._invoke(record, principal, target, params, hop)
+                hold.settle(answer)
+                return self.guards.screen(answer.body, Stage.RESULT, target, record.findings)
 
     async def _authenticate(self, record: CallRecord) -> Principal:
         """Who calls, in which chain, for which call. Whose delegation fails is recorded all the same."""

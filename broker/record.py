@@ -14,9 +14,11 @@ import orjson
 
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts, Outcome, Receipt
 from broker.errors import BrokerError
+from broker.flow.step import Seen
+from broker.flow.transactions import Turn
 from broker.guardrails.interface import Finding
 from broker.ledger.interface import Quote, Settlement
-from broker.model import Answer, Call, Json, Principal, Target
+from broker.model import Answer, Call, Json, Principal, Situation, Target
 from broker.policy.interface import Decision
 
 FINDINGS = 50
@@ -32,6 +34,10 @@ class CallRecord:
     principal: Principal | None = None
     target: Target | None = None
     params: Json = field(default_factory=dict[str, object])
+    turn: Turn | None = None
+    """Its turn in its transaction: what it is judged on, and what it adds."""
+    seen: Seen | None = None
+    """What its result has shown to its transaction."""
     decision: Decision | None = None
     findings: list[Finding] = field(default_factory=list[Finding])
     quote: Quote | None = None
@@ -121,11 +127,14 @@ class Scribe:
         if record.params:
             facts["arguments"] = self._commitment(record.params)
         if record.decision:
-            facts["decision"] = {
+            decision: Facts = {
                 "permitted": record.decision.permitted,
                 "rules": [b.rule for b in record.decision.because],
                 "policy": record.decision.policy,
             }
+            if record.turn:
+                decision["situation"] = _situation(record.turn.situation)
+            facts["decision"] = decision
         return facts | _findings(record.findings)
 
     def _commitment(self, content: Mapping[str, object]) -> Facts:
@@ -161,6 +170,16 @@ def _cause(record: CallRecord, principal: Principal) -> Facts:
     if call.traceparent:
         cause["trace"] = call.traceparent[:64]
     return cause
+
+
+def _situation(situation: Situation) -> Facts:
+    """What was known of the transaction when the call was judged, so that it can be judged again."""
+    facts: Facts = {"counters": dict(situation.counters)}
+    if situation.taint:
+        facts["taint"] = sorted(situation.taint)
+    if situation.provenance:
+        facts["provenance"] = dict(situation.provenance)
+    return facts
 
 
 def _findings(findings: Sequence[Finding]) -> Facts:

@@ -129,7 +129,10 @@ class Pipeline:
             async with self.journal.hold(record, principal, quote) as hold:
                 answer = await self._invoke(record, principal, target, params, hop)
                 hold.settle(answer)
-                return self.guards.screen(answer.body, Stage.RESULT, target, record.findings)
+                body = self.guards.screen(answer.body, Stage.RESULT, target, record.findings)
+                if record.turn is not None:
+                    record.seen = self.transactions.see(record.turn, target, body)
+                return body
 
     async def _authenticate(self, record: CallRecord) -> Principal:
         """Who calls, in which chain, for which call. Whose delegation fails is recorded all the same."""
@@ -162,6 +165,8 @@ class Pipeline:
             said: Json = {"message": refusal.message, "data": refusal.data}
             safe = self.guards.screen(said, Stage.RESULT, target, record.findings)
             refusal.message, refusal.data = safe["message"], safe["data"]
+            if record.turn is not None:
+                record.seen = self.transactions.see(record.turn, target, safe)
             raise
 
     async def _hand_over(self, call: Call, principal: Principal, hop: Grant) -> str:

@@ -10,20 +10,21 @@ gone on with the transaction since this one read it (`MovedError`), and the call
 """
 
 import json
-import secrets
 import time
 from collections import OrderedDict
-from hashlib import blake2b
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-import anyio
 import orjson
 
 from broker.errors import Because, Denied
+from broker.flow.declared import read_declared
 from broker.flow.interface import FlowStore, Kept
-from broker.flow.step import Step
-from broker.model import Call, Clock, Json, Principal, SideEffect, Situation, Target
+from broker.flow.reading import Reading
+from broker.flow.step import Seen, Sightings, Step
+from broker.flow.words import Words, texts
+from broker.model import Call, Clock, Json, Origin, Principal, SideEffect, Situation, Target
 
 UNTRUSTED = frozenset({"untrusted-source"})
 """What a target is whose labels nobody has given: anybody may have written what it answers."""
@@ -32,29 +33,11 @@ CAPACITY = 10_000
 """How many transactions stay in memory; those that have rested longest are read again when they go on."""
 
 
-class _Reading:
-    """One reading of a transaction, and what this process has added to it since."""
+MOST_TASK_CHARS = 16 * 1024
+"""How much of a task's text is taken in, in characters."""
 
-    __slots__ = ("bound", "drained", "id", "kept", "known", "names", "pending", "stale", "tally")
-
-    def __init__(self, transaction: str, kept: Kept) -> None:
-        self.id = secrets.token_hex(8)
-        self.names = {transaction}
-        """By which this process finds it."""
-        self.bound: set[str] = set()
-        """Those of the names that are known to be kept."""
-        self.known = kept.version
-        self.tally = kept.tally
-        self.pending = 0
-        """Steps that are counted and not yet on the disk."""
-        self.stale = False
-        self.drained = anyio.Event()
-
-    def end_step(self) -> None:
-        self.pending -= 1
-        if not self.pending:
-            self.drained.set()
-            self.drained = anyio.Event()
+MOST_TEXTS = 64
+"""How many different texts a transaction's task may have."""
 
 
 class Turn:
@@ -65,7 +48,7 @@ class Turn:
 
     __slots__ = ("_open", "_reading", "situation", "step")
 
-    def __init__(self, reading: _Reading, situation: Situation, step: Step) -> None:
+    def __init__(self, reading: Reading, situation: Situation, step: Step) -> None:
         self._reading = reading
         self._open = False
         self.situation = situation
@@ -75,6 +58,8 @@ class Turn:
         """The step is on the disk."""
         self._open = False
         self._reading.bound.update(self.step.names)
+        if self.step.sightings is not None:
+            self._reading.unkept -= self.step.sightings.digests
         self._reading.end_step()
 
     def outdated(self) -> None:
@@ -83,8 +68,7 @@ class Turn:
 
     def __enter__(self) -> Self:
         self._open = True
-        self._reading.pending += 1
-        self._reading.tally.take(self.step)
+        self._reading.take(self.step)
         return self
 
     def __exit__(
@@ -110,11 +94,12 @@ class Transactions:
         self, store: FlowStore, key: bytes, *, clock: Clock = time.time, capacity: int = CAPACITY
     ) -> None:
         self._store = store
-        self._hash = blake2b(digest_size=16, key=key, person=b"broker/flow")
         self._clock = clock
         self._capacity = capacity
-        self._readings: OrderedDict[str, _Reading] = OrderedDict()
+        self._readings: OrderedDict[str, Reading] = OrderedDict()
         self._owners: dict[str, str] = {}
+        self._words = Words(key)
+        self.watching = False
 
     async def turn(self, principal: Principal, call: Call, target: Target, params: Json) -> Turn:
         """A call's turn in its transaction. To be judged and entered before anything else is awaited.
@@ -127,6 +112,8 @@ class Transactions:
         reading = None if transaction is None else self._readings.get(transaction)
         if reading is None or reading.stale or (task is not None and task not in reading.names):
             transaction, reading = await self._join(token, task)
+        if self.watching and (text := call.task_text) is not None and not principal.grants:
+            self._hear(reading, text)
         return self._turn(str(transaction), reading, [token, task] if task else [token], target, params)
 
     async def moved(self, turn: Turn) -> bool:
@@ -138,13 +125,15 @@ class Transactions:
         return True
 
     def _turn(
-        self, transaction: str, reading: _Reading, names: list[str], target: Target, params: Json
+        self, transaction: str, reading: Reading, names: list[str], target: Target, params: Json
     ) -> Turn:
         now = int(self._clock())
         writes = target.side_effect is not SideEffect.READS
         fingerprint = self._fingerprint(target, params)
         tally = reading.tally
         counters = tally.counters(target.name, fingerprint, now, writes=writes)
+        declared = read_declared(target, params, self._words, reading)
+        declared.count(counters, reading.counted)
         step = Step(
             transaction=transaction,
             reading=reading.id,
@@ -155,8 +144,43 @@ class Transactions:
             labels=target.labels or UNTRUSTED,
             writes=writes,
             fingerprint=fingerprint,
+            sums=tuple(declared.sums),
+            values=tuple(declared.values),
+            sightings=Sightings(Origin.TASK, frozenset(reading.unkept)) if reading.unkept else None,
         )
-        return Turn(reading, Situation(taint=tally.labels, counters=counters), step)
+        return Turn(reading, Situation(tally.labels, declared.provenance, counters), step)
+
+    def _hear(self, reading: Reading, text: str) -> None:
+        """Take in what the caller was asked to do. What was seen elsewhere before stays what it is."""
+        told = self._words.hash(text)
+        if told not in reading.told and len(reading.told) < MOST_TEXTS:
+            reading.told.add(told)
+            reading.unkept |= reading.sight(self._words.of(text[:MOST_TASK_CHARS]), Origin.TASK)
+
+    def see(self, turn: Turn, target: Target, content: Json) -> Seen | None:
+        """What a result shows to the transaction, to be kept before it is handed out; None if nothing new.
+
+        Args:
+            turn: the call's.
+            target: what was called.
+            content: what will be handed out.
+        """
+        reading = self._readings.get(turn.step.transaction)
+        if not self.watching or reading is None:
+            return None
+        trusted = bool(target.labels) and not target.labels & UNTRUSTED
+        origin = Origin.TRUSTED if trusted else Origin.UNTRUSTED
+        found, more = texts(content)
+        was_full = reading.tally.full
+        new = reading.sight(set[bytes]().union(*map(self._words.of, found)), origin)
+        full = reading.tally.full = reading.tally.full or (more and not trusted)
+        if not new and full is was_full:
+            return None
+        return Seen(turn.step.transaction, reading.id, Sightings(origin, new, full))
+
+    def retarget(self, targets: Iterable[Target]) -> None:
+        """Take note of what exists: where no argument is a destination or an amount, no values are kept."""
+        self.watching = any(argument.role for target in targets for argument in target.arguments)
 
     def _fingerprint(self, target: Target, params: Json) -> bytes:
         """What calls of the same target with the same parameters have in common."""
@@ -164,12 +188,7 @@ class Transactions:
             data = orjson.dumps([target.kind, target.name, params], option=orjson.OPT_SORT_KEYS)
         except TypeError:  # integers beyond 64 bits, lone surrogates: JSON all the same
             data = json.dumps([target.kind, target.name, params], sort_keys=True).encode()
-        return self._digest(data)
-
-    def _digest(self, data: bytes) -> bytes:
-        digest = self._hash.copy()
-        digest.update(data)
-        return digest.digest()
+        return self._words.digest(data)
 
     def _task_name(self, principal: Principal, call: Call) -> str | None:
         """What a task is called by here. A delegate's task is what its delegator told it: not its own."""
@@ -177,9 +196,9 @@ class Transactions:
         if task is None or principal.grants:
             return None
         whole = json.dumps([principal.organisation, principal.agent.id, task])
-        return f"task:{self._digest(whole.encode()).hex()}"
+        return f"task:{self._words.hash(whole).hex()}"
 
-    async def _join(self, token: str, task: str | None) -> tuple[str, _Reading]:
+    async def _join(self, token: str, task: str | None) -> tuple[str, Reading]:
         """Find the transaction of a token and a task, and a reading of it that is not stale."""
         names = [token] if task is None else [token, task]
         kept = {name: owner for name in names if (owner := await self._store.owner(name)) is not None}
@@ -191,7 +210,7 @@ class Transactions:
         reading.bound.update(kept)
         return transaction, reading
 
-    async def _fresh(self, transaction: str) -> _Reading:
+    async def _fresh(self, transaction: str) -> Reading:
         while (reading := self._readings.get(transaction)) is None or reading.stale:
             if reading is not None and reading.pending:
                 await reading.drained.wait()
@@ -202,7 +221,7 @@ class Transactions:
         return reading
 
     def _adopt(self, transaction: str, kept: Kept) -> None:
-        self._readings[transaction] = _Reading(transaction, kept)
+        self._readings[transaction] = Reading(transaction, kept)
         for resting, reading in list(self._readings.items())[: len(self._readings) - self._capacity]:
             if not reading.pending:
                 del self._readings[resting]

@@ -74,7 +74,7 @@ async def work(store: Store, target: Target, folder: Path) -> None:
 async def both_are_here(folder: Path, place: str) -> None:
     """Go on once the other process has come here too."""
     (folder / f"{place}.{os.getpid()}").touch()
-    while len(list(folder.glob(f"{place}.*"))) < 2:
+    while len(list(folder.glob(f"{place}.*"))) < 2:  # noqa: ASYNC110 - the other is a process
         await anyio.sleep(0.001)
 
 

@@ -11,6 +11,7 @@ import yaml
 from broker.errors import ConfigurationError
 
 _TEXT = "tag:yaml.org,2002:str"
+_BOOL = "tag:yaml.org,2002:bool"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,16 @@ class Node:
         if not isinstance(self.yaml, yaml.ScalarNode) or self.yaml.tag != _TEXT:
             raise self.error(f"{_kind(self.yaml)} where a text belongs", "put a text in quotes")
         return cast("str", self.yaml.value)
+
+    def flag(self) -> bool:
+        """`true` or `false`.
+
+        Raises:
+            ConfigurationError: it is something else.
+        """
+        if not isinstance(self.yaml, yaml.ScalarNode) or self.yaml.tag != _BOOL:
+            raise self.error(f"{_kind(self.yaml)} where `true` or `false` belongs")
+        return cast("str", self.yaml.value).lower() in ("true", "yes", "on")
 
     def one_of(self, choices: Collection[str]) -> str:
         """A text out of `choices`.

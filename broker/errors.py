@@ -6,6 +6,7 @@
     ├── Refused                    understood, and not done
     │   ├── UnknownTarget          does not exist, or not for this chain: the same answer
     │   ├── Denied                 the policies do not permit it
+    │   ├── PendingApproval        a human has been asked and has not answered yet
     │   ├── Blocked                a guard stopped the content
     │   ├── BudgetExceeded         a cap does not hold the worst case
     │   └── NotDeclared            it needs something the caller did not declare
@@ -21,6 +22,7 @@ Types know no protocol; `broker/edges/translate.py` holds the only mapping to th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 
@@ -107,6 +109,43 @@ class Denied(Refused):
     """The policies do not permit this call."""
 
     code = "denied"
+
+
+class PendingApproval(Refused):
+    """A human has been asked and has not answered yet; nothing was done.
+
+    Args:
+        approval: what to name to whoever is asked.
+        waits_for: the roles whose holders are asked.
+        expires_at: until when an answer counts, Unix seconds.
+    """
+
+    code = "pending_approval"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        approval: str,
+        waits_for: Sequence[str],
+        expires_at: int,
+        because: Sequence[Because] = (),
+    ) -> None:
+        until = datetime.fromtimestamp(expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        asked = " and ".join(f"`{role}`" for role in waits_for)
+        hint = (
+            f"approval `{approval}` is asked of {asked} until {until}; nothing was done yet:"
+            " call again with the same arguments once it is granted"
+        )
+        super().__init__(message, hint=hint, because=because)
+        self.approval = approval
+        self._told = {"id": approval, "waits_for": list(waits_for), "expires_at": until}
+
+    def as_object(self) -> dict[str, Any]:
+        """With the approval beside what every error tells."""
+        told = super().as_object()
+        told["error"]["approval"] = self._told
+        return told
 
 
 class Blocked(Refused):

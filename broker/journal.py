@@ -15,6 +15,7 @@ import anyio
 import anyio.lowlevel
 
 from broker import errors
+from broker.approvals.interface import ApprovalId
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts, Outcome, Receipt
 from broker.identity.attestation import level_of
 from broker.identity.interface import AgentStore
@@ -57,6 +58,8 @@ class Opening:
     quote: Quote
     intent: Entry
     principal: Principal
+    used: tuple[ApprovalId, Entry] | None = None
+    """The approval that the call is made on, and the record of that: used up unless it reaches further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,8 @@ class JournalStore(Protocol):
         principal's chain may act at this moment: no intent comes after a committed revocation.
 
         Raises:
-            Denied: somebody in the chain may not act any more; nothing was changed.
+            Denied: somebody in the chain may not act any more, or the approval that the call is made on
+                is used, expired or taken back; nothing was changed.
             BudgetExceeded: some `spent + held + amount` would exceed its cap; nothing was changed.
         """
         ...
@@ -203,13 +207,15 @@ class Journal:
         it was dispatched is released; one cancelled after that keeps its reserved amount.
 
         Raises:
-            Denied: somebody in the chain may not act any more; nothing was reserved.
+            Denied: somebody in the chain may not act any more, or the approval is good no more; nothing
+                was reserved.
             BudgetExceeded: a cap does not hold the quote; nothing was reserved.
         """
         record.quote = quote
         with anyio.CancelScope(shield=True):
-            intent = self._scribe.intent(record)
-            record.intent = await self._store.open(Opening(record.call.id, quote, intent, principal))
+            intent, approval = self._scribe.intent(record), record.approval
+            used = None if approval is None else (approval.id, self._scribe.used(record, approval))
+            record.intent = await self._store.open(Opening(record.call.id, quote, intent, principal, used))
         outcome = Outcome.UNKNOWN
         failure: BaseException | None = None
         try:
@@ -341,6 +347,8 @@ def _outcome_of(error: BaseException, record: CallRecord) -> Outcome:  # noqa: P
             return Outcome.BLOCKED
         case errors.BudgetExceeded():
             return Outcome.OVER_BUDGET
+        case errors.PendingApproval():
+            return Outcome.PENDING_APPROVAL
         case errors.UpstreamUnreachable() | errors.UpstreamRefused():
             return Outcome.UPSTREAM_ERROR
         case errors.UpstreamLost():

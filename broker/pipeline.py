@@ -8,7 +8,7 @@ The order is the security argument, so it is written here and configured nowhere
 * authenticate: what follows speaks of a principal, never of a token
 * resolve: what this chain may not see does not exist for it; nothing runs for strangers
 * screen arguments: guards may redact, and what follows must judge what will really be sent
-* decide: on the final arguments, for every actor of the chain
+* decide: on the final arguments, for every actor of the chain; where a rule wants it, a human agrees first
 * reserve and record intent: one durable commit before anything leaves; a crash cannot hide a call
 * invoke: the only place that runs third-party code
 * settle: as soon as the upstream has answered; a blocked result has still been paid for
@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from broker.audit.interface import Receipt
 from broker.catalog.interface import Catalog
 from broker.connector import Line
+from broker.consents import Consents, Question
 from broker.errors import Because, Denied, UnknownTarget, UpstreamRefused
 from broker.grants import Delegator
 from broker.guardrails.interface import Guards, Stage
@@ -62,6 +63,7 @@ class Pipeline:
         catalog: Catalog,
         guards: Guards,
         policy: Policy,
+        consents: Consents,
         delegator: Delegator,
         prices: Prices,
         journal: Journal,
@@ -71,6 +73,7 @@ class Pipeline:
         self.catalog = catalog
         self.guards = guards
         self.policy = policy
+        self.consents = consents
         self.delegator = delegator
         self.prices = prices
         self.journal = journal
@@ -86,7 +89,9 @@ class Pipeline:
             principal = await self._authenticate(record)
             target = record.target = self._resolve(principal, call)
             params = record.params = self.guards.screen(call.params, Stage.ARGUMENTS, target, record.findings)
-            record.decision = self.policy.decide(principal, target, params, Situation())
+            decision = record.decision = self.policy.decide(principal, target, params, Situation())
+            if decision.consents:
+                principal, target = await self._with_consent(record, principal, target, decision)
             _enforce(record.decision, principal, target)
             hop = await self.delegator.plan_for(principal, target, call) if target.agent else None
             quote = self.prices.quote(principal, target)
@@ -127,6 +132,32 @@ class Pipeline:
                 hint="list what is offered and use a name from that list",
             )
         return target
+
+    async def _with_consent(
+        self, record: CallRecord, principal: Principal, target: Target, decision: Decision
+    ) -> tuple[Principal, Target]:
+        """Have humans agree to what the rules want agreed to; then look at everything and decide again.
+
+        While they thought about it the caller may have been suspended, a rule or a target changed. What
+        they have agreed to counts only if it is still what is asked for.
+
+        Raises:
+            PendingApproval: they have not answered yet. Denied: they have said no.
+        """
+        call, params = record.call, record.params
+        while decision.consents:
+            asked = Question(call, principal, target, params, Situation(), decision)
+            approval = await self.consents.obtain(asked)
+            principal = await self._authenticate(record)
+            target = record.target = self._resolve(principal, call)
+            decision = record.decision = self.policy.decide(principal, target, params, Situation())
+            asked = Question(call, principal, target, params, Situation(), decision)
+            if self.consents.covers(approval, asked):
+                record.approval = approval
+                agreed = Situation(approved=approval.rules)
+                record.decision = self.policy.decide(principal, target, params, agreed)
+                break
+        return principal, target
 
     async def _invoke(
         self, record: CallRecord, principal: Principal, target: Target, params: Json, hop: Grant | None

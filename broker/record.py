@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from broker.approvals.interface import Approval
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts, Outcome, Receipt
-from broker.errors import BrokerError
+from broker.errors import BrokerError, PendingApproval
 from broker.guardrails.interface import Finding
 from broker.ledger.interface import Quote, Settlement
 from broker.model import Answer, Call, Json, Principal, Target
@@ -33,6 +34,8 @@ class CallRecord:
     target: Target | None = None
     params: Json = field(default_factory=dict[str, object])
     decision: Decision | None = None
+    approval: Approval | None = None
+    """What humans have agreed to, where rules want that."""
     findings: list[Finding] = field(default_factory=list[Finding])
     quote: Quote | None = None
     settlement: Settlement | None = None
@@ -63,6 +66,8 @@ class Scribe:
         facts = self._common(record)
         facts["outcome"] = outcome
         facts["error"] = {"code": error.code, "because": [b.rule for b in error.because]}
+        if isinstance(error, PendingApproval):
+            facts["approval"] = error.approval
         return _entry(record, Event.CALL_DENIED, facts)
 
     def intent(self, record: CallRecord) -> Entry:
@@ -74,7 +79,18 @@ class Scribe:
                 "price": record.quote.price,
                 "budgets": [{"scope": b.scope, "cap": b.cap} for b in record.quote.budgets],
             }
+        if record.approval:
+            facts["approval"] = record.approval.id
         return _entry(record, Event.CALL_INTENT, facts)
+
+    def used(self, record: CallRecord, approval: Approval) -> Entry:
+        """That a call is made on what humans have agreed to."""
+        facts = approval_facts(approval) | {
+            "reach": approval.reach,
+            "used_by": record.call.id,
+            "arguments": self.commitment(record.params),
+        }
+        return Entry(approval.organisation, Event.APPROVAL_USED, facts, agent=approval.agent)
 
     def terminal(self, record: CallRecord, outcome: Outcome, settlement: Settlement) -> Entry:
         """How it ended."""
@@ -90,7 +106,7 @@ class Scribe:
         if record.answer:
             if record.answer.is_question:
                 facts["question"] = True
-            facts["result"] = self._commitment(record.answer.body)
+            facts["result"] = self.commitment(record.answer.body)
         facts |= _findings([f for f in record.findings if f.stage == "result"])
         if record.intent:
             facts["intent"] = record.intent.index
@@ -119,7 +135,7 @@ class Scribe:
             facts["actor"] = actor
             facts["cause"] = _cause(record, principal)
         if record.params:
-            facts["arguments"] = self._commitment(record.params)
+            facts["arguments"] = self.commitment(record.params)
         if record.decision:
             facts["decision"] = {
                 "permitted": record.decision.permitted,
@@ -128,7 +144,7 @@ class Scribe:
             }
         return facts | _findings(record.findings)
 
-    def _commitment(self, content: Mapping[str, object]) -> Facts:
+    def commitment(self, content: Mapping[str, object]) -> Facts:
         """Length and keyed hash of what was passed on: equal values can be recognised, none can be read."""
         try:
             data = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
@@ -142,6 +158,23 @@ class Scribe:
         mac = self._mac.copy()
         mac.update(data)
         return mac.hexdigest()
+
+
+def approval_facts(approval: Approval) -> Facts:
+    """What an approval is about, the same in every record of it."""
+    return {
+        "approval": approval.id,
+        "actor": {
+            "agent": approval.agent,
+            "subject": approval.subject,
+            "chain": list(approval.chain),
+            "grants": list(approval.grants),
+        },
+        "cause": {"task": approval.transaction},
+        "what": {"method": approval.method, "name": approval.target, "connector": approval.connector},
+        "arguments": approval.arguments,
+        "rules": [term.rule for term in approval.terms],
+    }
 
 
 def _entry(record: CallRecord, event: Event, facts: Facts) -> Entry:

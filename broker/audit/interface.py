@@ -31,6 +31,13 @@ class Event(StrEnum):
     DELEGATION_CREATED = "delegation.created"
     DELEGATION_REVOKED = "delegation.revoked"
     POLICY_CHANGED = "policy.changed"
+    APPROVAL_REQUESTED = "approval.requested"
+    APPROVAL_GRANTED = "approval.granted"
+    APPROVAL_DENIED = "approval.denied"
+    APPROVAL_REFUSED = "approval.refused"
+    APPROVAL_EXPIRED = "approval.expired"
+    APPROVAL_USED = "approval.used"
+    APPROVAL_REVOKED = "approval.revoked"
 
 
 class Outcome(StrEnum):
@@ -41,6 +48,7 @@ class Outcome(StrEnum):
     DENIED = "denied"
     BLOCKED = "blocked"
     OVER_BUDGET = "over_budget"
+    PENDING_APPROVAL = "pending_approval"
     CANCELLED = "cancelled"
     UPSTREAM_ERROR = "upstream_error"
     UNKNOWN = "unknown"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from broker.audit.interface import Log
+from broker.consents import ApprovalKeeper
 from broker.credentials import CredentialStore
 from broker.grants import GrantKeeper
 from broker.identity.interface import AgentStore, KeyStore, ReplayStore, Standing
@@ -19,6 +20,7 @@ class Store:
     agents: AgentStore
     standing: Standing
     grants: GrantKeeper
+    approvals: ApprovalKeeper
     keys: KeyStore
     credentials: CredentialStore
     replays: ReplayStore

@@ -18,6 +18,7 @@ from broker.limits import ended
 from broker.model import Agent, AgentId, Clock, Grant
 from broker.storage.sqlite.accounts import Accounts
 from broker.storage.sqlite.agent_rows import COLUMNS, INSERT, UPDATE, agent_of, row_of
+from broker.storage.sqlite.approval_books import ApprovalBooks
 from broker.storage.sqlite.connection import Connection
 from broker.storage.sqlite.credential_books import CredentialBooks
 from broker.storage.sqlite.grant_books import GrantBooks
@@ -36,6 +37,7 @@ class Books:
         self._accounts = Accounts(connection, node=node)
         self.credentials = CredentialBooks(connection, self._logs)
         self.grants = GrantBooks(connection, self._logs)
+        self.approvals = ApprovalBooks(connection, self._logs)
         self._standing = Standing(connection)
         self._sightings = Sightings(connection)
         self._version = -1
@@ -69,9 +71,13 @@ class Books:
             raise InvalidRequest(f"the call `{call}` is already open")
         self._standing.check(principal)
         self._check_hops(principal.grants)
+        if opening.used is not None:
+            self.approvals.check(opening.used[0])
         self._accounts.check(opening.quote)
         receipt = self._logs.append(opening.intent)
         self._accounts.hold(call, opening.quote, opening.intent)
+        if opening.used is not None:
+            self.approvals.use(*opening.used)
         self._sightings.note(principal.agent.id, self._logs.now // MICRO)
         for grant in principal.grants:
             if grant.max_calls is not None:

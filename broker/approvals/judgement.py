@@ -132,7 +132,7 @@ def _open_to(
     """What somebody may agree to and has not yet; or why there is nothing."""
     if (refusal := _stranger(approval, human, people)) is not None:
         return (), refusal
-    theirs = [term for term in approval.terms if people.of(term.approver).include(human)]
+    theirs = [term for term in approval.terms if people.include(human, term.approver)]
     allowed = [term for term in theirs if not (term.not_owner and human.person in owners)]
     if not allowed:
         return (), Denied(
@@ -149,7 +149,7 @@ def _open_to(
 
 
 def _stranger(approval: Approval, human: Human, people: People) -> BrokerError | None:
-    if any(people.of(term.approver).include(human) for term in approval.terms):
+    if any(people.include(human, term.approver) for term in approval.terms):
         return None
     roles = ", ".join(f"`{role}`" for role in sorted({term.approver for term in approval.terms}))
     return Denied(f"`{human.id}` may not decide this: it is asked of {roles}", hint="ask one of them")

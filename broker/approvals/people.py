@@ -6,11 +6,12 @@
         four_eyes: true          # two different people
         not_owner: true          # nobody who owns an agent of the chain
 
-What a rule asks for can only become stricter here.
+With the file, what is asked of a role that it does not name can be granted by nobody: a typo makes
+nothing laxer. Without it every operator may agree. What a rule asks for can only become stricter here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -49,24 +50,25 @@ class Approvers:
     four_eyes: bool = False
     not_owner: bool = False
 
-    def include(self, human: Human) -> bool:
-        """Whether somebody may agree where this role is asked for."""
-        return self.people is None or human.person in self.people
-
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Who may agree, by role."""
+    """Who may agree, by role; None: every operator, to everything."""
 
-    roles: Mapping[str, Approvers] = field(default_factory=dict[str, Approvers])
+    roles: Mapping[str, Approvers] | None = None
 
-    def of(self, role: str) -> Approvers:
-        """What is said about a role."""
-        return self.roles.get(role, _ANYBODY)
+    def include(self, human: Human, role: str) -> bool:
+        """Whether somebody may agree where `role` is asked for."""
+        if self.roles is None:
+            return True
+        approvers = self.roles.get(role)
+        if approvers is None:
+            return False
+        return approvers.people is None or human.person in approvers.people
 
     def stricter(self, term: Term) -> Term:
         """What a rule asks for, with what is asked of its approvers in any case."""
-        said = self.of(term.approver)
+        said = (self.roles or {}).get(term.approver, _NOTHING)
         return replace(
             term,
             four_eyes=term.four_eyes or said.four_eyes,
@@ -74,11 +76,11 @@ class People:
         )
 
 
-_ANYBODY = Approvers()
+_NOTHING = Approvers()
 
 
 def read_people(policies: Path) -> People:
-    """Read `approvals.yaml` in a policies folder; without the file nothing is said about anybody.
+    """Read `approvals.yaml` in a policies folder; without the file everybody may agree.
 
     Raises:
         ConfigurationError: a mistake in it, with file and line.
@@ -94,7 +96,7 @@ def _approvers(node: Node) -> Approvers:
     fields = node.mapping(_KEYS)
     people = None
     if "people" in fields:
-        people = frozenset(person.text() for person in fields["people"].items())
+        people = frozenset(person(name.text()) for name in fields["people"].items())
         if not people:
             raise fields["people"].error(
                 "nobody could agree", hint="name at least one person, or leave `people` out"

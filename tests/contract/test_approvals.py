@@ -79,7 +79,9 @@ async def judged(store: Store, one: Approval, kind: Event, judge) -> Verdict:
     return await store.approvals.judge(one.id, judge, entry)
 
 
-async def approve(store: Store, one: Approval, human: Human = DANA, reach: Reach = Reach.CALL, until=None) -> Verdict:
+async def approve(
+    store: Store, one: Approval, human: Human = DANA, reach: Reach = Reach.CALL, until=None
+) -> Verdict:
     act = Act(human, reach, until)
     return await judged(
         store,
@@ -100,7 +102,10 @@ async def refuse(store: Store, one: Approval, human: Human = ERIK) -> Verdict:
 
 async def take_back(store: Store, one: Approval) -> Verdict:
     return await judged(
-        store, one, Event.APPROVAL_REVOKED, lambda before, _, now: revoke(before, Act(DANA), People(), now=now)
+        store,
+        one,
+        Event.APPROVAL_REVOKED,
+        lambda before, _, now: revoke(before, Act(DANA), People(), now=now),
     )
 
 
@@ -295,7 +300,12 @@ async def test_no_call_is_opened_on_what_is_only_asked_denied_taken_back_or_unkn
     revoked = await ask(store, approval("a3", b"3"))
     await approve(store, revoked)
     await take_back(store, revoked)
-    for one, word in ((pending, "pending"), (denied, "denied"), (revoked, "revoked"), (approval("no"), "expired")):
+    for one, word in (
+        (pending, "pending"),
+        (denied, "denied"),
+        (revoked, "revoked"),
+        (approval("no"), "expired"),
+    ):
         with pytest.raises(Denied, match=f"was {word} before the call began"):
             await open_on(store, "c1", one)
     assert "call.intent" not in await told(store)

@@ -145,6 +145,7 @@ class House:
             catalog=self,
             guards=self,
             policy=self,
+            consents=None,
             delegator=None,
             prices=Prices(),
             journal=journal,

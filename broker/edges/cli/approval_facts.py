@@ -95,7 +95,7 @@ def story(approval: Approval, params: Json | None) -> str:
         lines.append(
             ("decided", f"by {approval.decided_by}{f': {approval.reason}' if approval.reason else ''}")
         )
-    told = [f"{what:9} {visible(text).replace(chr(10), " ")}" for what, text in lines]
+    told = [f"{what:9} {visible(text).replace(chr(10), ' ')}" for what, text in lines]
     told += ["", *_sent(approval, params)]
     return "\n".join(told)
 

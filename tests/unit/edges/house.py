@@ -183,6 +183,7 @@ class House:
             catalog=self,
             guards=self,
             policy=self,
+            consents=None,
             delegator=None,
             prices=Prices(),
             journal=Journal(self, b"k" * 32),

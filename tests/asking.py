@@ -1,0 +1,155 @@
+"""A whole broker whose rules ask for humans, in a folder of its own: it can be stopped and started again."""
+
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from broker.app import App, running
+from broker.approvals.interface import Approval, ApprovalId, Reach
+from broker.approvals.judgement import Act
+from broker.approvals.people import Human
+from broker.connector import Connector
+from broker.errors import Because
+from broker.model import AgentId
+from broker.policy.interface import Consent
+from broker.settings import ApprovalSettings, ConnectorSettings, Settings
+from tests.agency import ROLES, Agency, Desk, _all_installed
+
+CARD = "4000-1234-5678-9010"
+"""What must not be found in any file."""
+
+
+class Rules:
+    """The engine's own decisions, and rules on top of them that a test changes while the broker runs."""
+
+    def __init__(self, engine) -> None:
+        self._engine = engine
+        self.holds: dict[str, tuple[Consent, ...]] = {}
+        self.forbidden: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def decide(self, principal, target, params, situation):
+        decision = self._engine.decide(principal, target, params, situation)
+        if target.name in self.forbidden:
+            because = (Because("shop/closed", "the shop is closed"),)
+            return replace(decision, permitted=False, because=because)
+        wanted = tuple(c for c in self.holds.get(target.name, ()) if c.rule not in situation.approved)
+        if decision.permitted and wanted:
+            because = tuple(Because(c.rule, c.text) for c in wanted)
+            return replace(decision, permitted=False, because=because, consents=wanted)
+        return decision
+
+
+class Shop:
+    """What the tools of the connector have done."""
+
+    def __init__(self) -> None:
+        self.refunds: list[tuple[str, int]] = []
+        self.connector = Connector("shop")
+
+        @self.connector.tool(price="0.0005")
+        async def refund(to: str, amount: int) -> dict[str, str]:
+            """Give money back."""
+            self.refunds.append((to, amount))
+            return {"refunded": to}
+
+        @self.connector.tool(side_effect="reads")
+        async def look(text: str = "") -> dict[str, str]:
+            """Look at something."""
+            return {"seen": text}
+
+
+class Asking(Agency):
+    """The broker, what its shop has done, and humans."""
+
+    shop: Shop
+    rules: Rules
+
+    async def pending(self) -> list[Approval]:
+        return await self.app.consents.listed()
+
+    async def the_one(self) -> ApprovalId:
+        (one,) = await self.pending()
+        return one.id
+
+    async def approve(self, approval_id: str | None = None, by: str = "dana", **act: Any) -> Approval:
+        return await self.app.consents.approve(await self._named(approval_id), Act(Human(by), **act))
+
+    async def deny(self, approval_id: str | None = None, by: str = "dana", **act: Any) -> Approval:
+        return await self.app.consents.deny(await self._named(approval_id), Act(Human(by), **act))
+
+    async def revoke(self, approval_id: str | None = None, by: str = "dana", **act: Any) -> Approval:
+        return await self.app.consents.revoke(await self._named(approval_id), Act(Human(by), **act))
+
+    async def _named(self, approval_id: str | None) -> ApprovalId:
+        return await self.the_one() if approval_id is None else ApprovalId(approval_id)
+
+    async def own(self, name: str, owner: str) -> None:
+        """Say who answers for an agent."""
+        await self.app.journal.change_agent(
+            AgentId(name), lambda agent: replace(agent, owner=owner), by="test"
+        )
+
+
+def pending(answer: dict[str, Any]) -> str:
+    """The approval that a call waits for."""
+    error = answer["result"]["structuredContent"]["error"]
+    assert (error["code"], answer["result"]["isError"]) == ("pending_approval", True), error
+    return error["approval"]["id"]
+
+
+def made(answer: dict[str, Any]) -> bool:
+    """Whether a call was made."""
+    return not answer.get("result", {"isError": True}).get("isError", False)
+
+
+def refused(answer: dict[str, Any]) -> str:
+    """Why a call was refused by the rules or a human."""
+    error = answer["result"]["structuredContent"]["error"]
+    assert error["code"] == "denied", error
+    return error["message"]
+
+
+@asynccontextmanager
+async def asking(folder: Path | None = None, people: str = "", **settings: Any) -> AsyncGenerator[Asking]:
+    """A broker that asks a team lead before a refund.
+
+    Args:
+        folder: where its state is; default: one of its own.
+        people: the text of `approvals.yaml`.
+        settings: those of approvals; by default no call waits.
+    """
+    shop, desk = Shop(), Desk()
+    with tempfile.TemporaryDirectory() as own, _all_installed(shop=shop.connector, desk=desk):
+        where = folder or Path(own)
+        policies = where / "policies"
+        (policies / "roles").mkdir(parents=True, exist_ok=True)
+        for name, text in ROLES.items():
+            (policies / "roles" / f"{name}.yaml").write_text(text)
+        if people:
+            (policies / "approvals.yaml").write_text(people)
+        configuration = Settings(
+            state_dir=where / "state",
+            policies_dir=policies,
+            approvals=ApprovalSettings(**{"wait_s": 0, **settings}),
+            connectors={
+                "shop": ConnectorSettings(use="shop"),
+                "desk": ConnectorSettings(use="desk", agent="researcher"),
+            },
+        )
+        async with running(configuration) as app:
+            rules = Rules(app.pipeline.policy)
+            app.pipeline.policy = rules
+            rules.holds["shop__refund"] = (Consent("shop/refund", "team-lead", "money leaves"),)
+            transport = httpx2.ASGITransport(app=app.asgi)
+            async with httpx2.AsyncClient(transport=transport, base_url=configuration.public_url) as http:
+                house = Asking(app, http, desk, desk, policies)
+                house.shop, house.rules = shop, rules
+                yield house

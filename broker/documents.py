@@ -11,6 +11,7 @@ import yaml
 from broker.errors import ConfigurationError
 
 _TEXT = "tag:yaml.org,2002:str"
+_INT = "tag:yaml.org,2002:int"
 _BOOL = "tag:yaml.org,2002:bool"
 
 
@@ -84,6 +85,17 @@ class Node:
         if not isinstance(self.yaml, yaml.ScalarNode) or self.yaml.tag != _TEXT:
             raise self.error(f"{_kind(self.yaml)} where a text belongs", "put a text in quotes")
         return cast("str", self.yaml.value)
+
+    def integer(self, least: int, most: int) -> int:
+        """A whole number from `least` to `most`.
+
+        Raises:
+            ConfigurationError: it is something else.
+        """
+        text = cast("str", self.yaml.value) if isinstance(self.yaml, yaml.ScalarNode) else ""
+        if self.yaml.tag != _INT or not text.isdecimal() or not least <= int(text) <= most:
+            raise self.error(f"{_kind(self.yaml)} where a whole number belongs", f"use {least} to {most}")
+        return int(text)
 
     def flag(self) -> bool:
         """`true` or `false`.

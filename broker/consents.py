@@ -102,7 +102,7 @@ class Consents:
 
     Args:
         store: where it is kept.
-        signals: tells every process of an answer.
+        signals: tells every process of a question or an answer.
         sealer: seals the parameters that a human is shown.
         digest_key: keys the hashes of what an approval is for.
         settings: for how long, and how many.
@@ -297,10 +297,13 @@ class Consents:
             return _acted(before, verdict, event, act)
 
         verdict = await self._store.judge(approval_id, judge, entry)
-        await self._signals.publish(TOPIC, {"approval": approval_id})
+        await self._tell(approval_id)
         if verdict.refusal is not None:
             raise verdict.refusal
         return verdict.after
+
+    async def _tell(self, approval_id: ApprovalId) -> None:
+        await self._signals.publish(TOPIC, {"approval": approval_id})
 
     async def shown(self, approval_id: ApprovalId) -> tuple[Approval, Json | None]:
         """An approval, and the final parameters while it is pending.

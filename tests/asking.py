@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx2
 
-from broker.app import App, running
-from broker.approvals.interface import Approval, ApprovalId, Reach
+from broker.app import running
+from broker.approvals.interface import Approval, ApprovalId
 from broker.approvals.judgement import Act
 from broker.approvals.people import Human
 from broker.connector import Connector

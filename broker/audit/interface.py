@@ -38,6 +38,8 @@ class Event(StrEnum):
     APPROVAL_EXPIRED = "approval.expired"
     APPROVAL_USED = "approval.used"
     APPROVAL_REVOKED = "approval.revoked"
+    BUDGET_THRESHOLD = "budget.threshold"
+    BUDGET_CHANGED = "budget.changed"
 
 
 class Outcome(StrEnum):

@@ -14,6 +14,7 @@ from broker.approvals.interface import ApprovalId, Reach, State
 from broker.approvals.judgement import Verdict
 from broker.approvals.people import read_people
 from broker.audit.interface import Entry, Event
+from broker.consents import TOPIC
 from broker.errors import Denied, InvalidRequest
 from broker.model import AgentStatus
 from broker.policy.interface import Consent
@@ -413,22 +414,15 @@ async def test_a_suspension_while_a_call_waits_for_its_answer_is_not_undone_by_t
             params = {"name": "shop__refund", "arguments": REFUND}
             answers.append(await rita.request("tools/call", params, token=token))
 
-        async with anyio.create_task_group() as tasks:
+        async with house.app.store.signals.subscribe(TOPIC) as heard, anyio.create_task_group() as tasks:
             tasks.start_soon(waiting)
-            approval = await asked(house)
+            _, question = await anext(heard)
+            approval = question["approval"]
             await house.set_status("rita", AgentStatus.SUSPENDED)
             await house.approve(approval)
         (answer,) = answers
         assert answer.status_code == 401
         assert house.shop.refunds == []
-
-
-async def asked(house: Asking) -> str:
-    """Wait until something is asked."""
-    with anyio.fail_after(30):
-        while not (found := await house.pending()):
-            await anyio.sleep(0.01)
-    return found[0].id
 
 
 async def test_a_rule_that_came_after_the_approval_is_obeyed():

@@ -154,6 +154,7 @@ class Consents:
             asked = await self._store.ask(
                 wanted, sealed, _asked(wanted), self._settings.most_pending, _expired
             )
+            await self._tell(asked.id)
         if asked.state is State.PENDING:
             asked = await self._answer(question, asked, keys)
         match asked.state:

@@ -14,37 +14,12 @@ from broker.approvals.interface import Approval, ApprovalId
 from broker.approvals.judgement import Act
 from broker.approvals.people import Human
 from broker.connector import Connector
-from broker.errors import Because
 from broker.model import AgentId
-from broker.policy.interface import Consent
 from broker.settings import ApprovalSettings, ConnectorSettings, Settings
 from tests.agency import ROLES, Agency, Desk, _all_installed
 
 CARD = "4000-1234-5678-9010"
 """What must not be found in any file."""
-
-
-class Rules:
-    """The engine's own decisions, and rules on top of them that a test changes while the broker runs."""
-
-    def __init__(self, engine) -> None:
-        self._engine = engine
-        self.holds: dict[str, tuple[Consent, ...]] = {}
-        self.forbidden: set[str] = set()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
-
-    def decide(self, principal, target, params, situation):
-        decision = self._engine.decide(principal, target, params, situation)
-        if target.name in self.forbidden:
-            because = (Because("shop/closed", "the shop is closed"),)
-            return replace(decision, permitted=False, because=because)
-        wanted = tuple(c for c in self.holds.get(target.name, ()) if c.rule not in situation.approved)
-        if decision.permitted and wanted:
-            because = tuple(Because(c.rule, c.text) for c in wanted)
-            return replace(decision, permitted=False, because=because, consents=wanted)
-        return decision
 
 
 class Shop:
@@ -67,10 +42,28 @@ class Shop:
 
 
 class Asking(Agency):
-    """The broker, what its shop has done, and humans."""
+    """The broker, what its shop has done, its rules, and humans."""
 
     shop: Shop
-    rules: Rules
+
+    def hold(self, rule: str, target: str = "shop__refund", approver: str = "team-lead") -> None:
+        """From now on a human has to agree to what goes to a target."""
+        self.rule(rule, f'@approval("{approver}")', target)
+
+    def rule(self, rule: str, more: str = "", target: str = "shop__refund") -> None:
+        """From now on a rule is in force."""
+        head = f'@id("{rule}") @reason("because of {rule}") {more}'
+        text = f'{head}\nforbid (principal, action == Action::"call", resource == Tool::"{target}");\n'
+        self._file(rule).write_text(text)
+        self.app.policy.reload()
+
+    def drop(self, rule: str) -> None:
+        """From now on a rule is in force no more."""
+        self._file(rule).unlink()
+        self.app.policy.reload()
+
+    def _file(self, rule: str) -> Path:
+        return self.policies / "rules" / f"{rule}.cedar"
 
     async def pending(self) -> list[Approval]:
         return await self.app.consents.listed()
@@ -130,7 +123,8 @@ async def asking(folder: Path | None = None, people: str = "", **settings: Any) 
     with tempfile.TemporaryDirectory() as own, _all_installed(shop=shop.connector, desk=desk):
         where = folder or Path(own)
         policies = where / "policies"
-        (policies / "roles").mkdir(parents=True, exist_ok=True)
+        for part in ("roles", "rules"):
+            (policies / part).mkdir(parents=True, exist_ok=True)
         for name, text in ROLES.items():
             (policies / "roles" / f"{name}.yaml").write_text(text)
         if people:
@@ -145,11 +139,9 @@ async def asking(folder: Path | None = None, people: str = "", **settings: Any) 
             },
         )
         async with running(configuration) as app:
-            rules = Rules(app.pipeline.policy)
-            app.pipeline.policy = rules
-            rules.holds["shop__refund"] = (Consent("shop/refund", "team-lead", "money leaves"),)
             transport = httpx2.ASGITransport(app=app.asgi)
             async with httpx2.AsyncClient(transport=transport, base_url=configuration.public_url) as http:
                 house = Asking(app, http, desk, desk, policies)
-                house.shop, house.rules = shop, rules
+                house.shop = shop
+                house.hold("refund")
                 yield house

@@ -1,5 +1,6 @@
 """A whole broker whose rules ask for humans, in a folder of its own: it can be stopped and started again."""
 
+import socket
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -13,10 +14,11 @@ from broker.app import running
 from broker.approvals.interface import Approval, ApprovalId
 from broker.approvals.judgement import Act
 from broker.approvals.people import Human
-from broker.connector import Connector
+from broker.connector import Connector, Line
 from broker.model import AgentId
-from broker.settings import ApprovalSettings, ConnectorSettings, Settings
+from broker.settings import ApprovalSettings, ConnectorSettings, ServerSettings, Settings
 from tests.agency import ROLES, Agency, Desk, _all_installed
+from tests.unit.edges.serving import served
 
 CARD = "4000-1234-5678-9010"
 """What must not be found in any file."""
@@ -34,6 +36,13 @@ class Shop:
             """Give money back."""
             self.refunds.append((to, amount))
             return {"refunded": to}
+
+        @self.connector.tool()
+        async def pack(parcels: int, line: Line) -> str:
+            """Pack parcels, one after the other."""
+            for number in range(parcels):
+                await line.progress(number + 1, total=parcels)
+            return "packed"
 
         @self.connector.tool(side_effect="reads")
         async def look(text: str = "") -> dict[str, str]:
@@ -111,12 +120,24 @@ def refused(answer: dict[str, Any]) -> str:
 
 
 @asynccontextmanager
-async def asking(folder: Path | None = None, people: str = "", **settings: Any) -> AsyncGenerator[Asking]:
+async def asking_on_loopback(**how: Any) -> AsyncGenerator[Asking]:
+    """The same on a port: what is sent while a call is open arrives while it is open."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = ServerSettings(port=listener.getsockname()[1])
+        async with asking(server=server, **how) as house, served(house.app.asgi, listener):
+            yield house
+
+
+@asynccontextmanager
+async def asking(
+    folder: Path | None = None, people: str = "", server: ServerSettings | None = None, **settings: Any
+) -> AsyncGenerator[Asking]:
     """A broker that asks a team lead before a refund.
 
     Args:
         folder: where its state is; default: one of its own.
         people: the text of `approvals.yaml`.
+        server: where it is, if that matters.
         settings: those of approvals; by default no call waits.
     """
     shop, desk = Shop(), Desk()
@@ -132,6 +153,7 @@ async def asking(folder: Path | None = None, people: str = "", **settings: Any) 
         configuration = Settings(
             state_dir=where / "state",
             policies_dir=policies,
+            server=server or ServerSettings(),
             approvals=ApprovalSettings(**{"wait_s": 0, **settings}),
             connectors={
                 "shop": ConnectorSettings(use="shop"),

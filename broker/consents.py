@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final, Protocol
 
 import anyio
@@ -363,12 +364,14 @@ def _purpose(approval_id: ApprovalId) -> str:
 
 def _pending(asked: Approval) -> PendingApproval:
     roles = sorted({term.approver for term in asked.missing})
+    until = datetime.fromtimestamp(asked.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    whom = " and ".join(f"`{role}`" for role in roles)
     return PendingApproval(
         f"a human has to agree before `{asked.agent}` may use `{asked.target}`",
-        approval=asked.id,
-        waits_for=roles,
-        expires_at=asked.expires_at,
+        approval={"id": asked.id, "waits_for": roles, "expires_at": until},
         because=_because(asked),
+        hint=f"approval `{asked.id}` is asked of {whom} until {until}; nothing was done yet:"
+        " call again with the same arguments once it is granted",
     )
 
 

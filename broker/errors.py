@@ -23,7 +23,6 @@ Types know no protocol; `broker/edges/translate.py` holds the only mapping to th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 
@@ -116,9 +115,9 @@ class PendingApproval(Refused):
     """A human has been asked and has not answered yet; nothing was done.
 
     Args:
-        approval: what to name to whoever is asked.
-        waits_for: the roles whose holders are asked.
-        expires_at: until when an answer counts, Unix seconds.
+        message: as `BrokerError`. hint: as `BrokerError`. because: as `BrokerError`.
+        approval: what is asked: `id`, to name it by, `waits_for`, the roles whose holders are asked, and
+            `expires_at`, until when an answer counts (RFC 3339).
     """
 
     code = "pending_approval"
@@ -127,26 +126,18 @@ class PendingApproval(Refused):
         self,
         message: str,
         *,
-        approval: str,
-        waits_for: Sequence[str],
-        expires_at: int,
+        approval: Mapping[str, Any],
+        hint: str | None = None,
         because: Sequence[Because] = (),
     ) -> None:
-        until = datetime.fromtimestamp(expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        asked = " and ".join(f"`{role}`" for role in waits_for)
-        hint = (
-            f"approval `{approval}` is asked of {asked} until {until}; nothing was done yet:"
-            " call again with the same arguments once it is granted"
-        )
         super().__init__(message, hint=hint, because=because)
-        self.approval = approval
-        self._told = {"id": approval, "waits_for": list(waits_for), "expires_at": until}
+        self.approval = dict(approval)
 
     def as_object(self) -> dict[str, Any]:
-        """With the approval beside what every error tells."""
-        told = super().as_object()
-        told["error"]["approval"] = self._told
-        return told
+        """As `BrokerError.as_object`, with `approval`."""
+        shown = super().as_object()
+        shown["error"]["approval"] = self.approval
+        return shown
 
 
 class Blocked(Refused):

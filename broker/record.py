@@ -69,7 +69,7 @@ class Scribe:
         facts["outcome"] = outcome
         facts["error"] = {"code": error.code, "because": [b.rule for b in error.because]}
         if isinstance(error, PendingApproval):
-            facts["approval"] = error.approval
+            facts["approval"] = error.approval["id"]
         return _entry(record, Event.CALL_DENIED, facts)
 
     def intent(self, record: CallRecord) -> Entry:

@@ -27,6 +27,7 @@ from broker.catalog.mount import Mount
 from broker.catalog.names import Names
 from broker.connector import Host
 from broker.credentials import Credentials
+from broker.edges.admin import admin_routes
 from broker.edges.http import HostGuard
 from broker.edges.mcp.endpoint import McpEndpoint
 from broker.edges.oauth import routes as oauth_routes
@@ -47,9 +48,11 @@ from broker.inflight import InFlight
 from broker.journal import Journal
 from broker.ledger.prices import Prices
 from broker.model import AgentId, Json, Kind, Target
+from broker.operators import Operators
 from broker.pipeline import Pipeline
 from broker.policy.engine import PolicyEngine
 from broker.policy.load import shipped_policies
+from broker.record import Scribe
 from broker.references import resolve_secret
 from broker.settings import ConnectorSettings, Settings
 from broker.storage.sqlite import open_store
@@ -76,6 +79,8 @@ class Office:
     keys: Keys
     journal: Journal
     credentials: Credentials
+    grants: Grants
+    operators: Operators
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,8 @@ class App:
     keys: Keys
     journal: Journal
     credentials: Credentials
+    grants: Grants
+    operators: Operators
     policy: PolicyEngine
     catalog: LiveCatalog
     pipeline: Pipeline
@@ -106,7 +113,15 @@ async def office(settings: Settings, *, serve: bool = False) -> AsyncGenerator[O
     async with open_store(database, deployment=settings.deployment, serve=serve) as store:
         keys = await load_keys(store.keys, time.time)
         journal = Journal(store.journal, keys.digest)
-        yield Office(settings, store, keys, journal, Credentials(store.credentials))
+        yield Office(
+            settings,
+            store,
+            keys,
+            journal,
+            credentials=Credentials(store.credentials),
+            grants=Grants(store.grants),
+            operators=Operators(store.operators, Scribe(keys.digest).digest),
+        )
 
 
 @asynccontextmanager
@@ -161,10 +176,12 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
                 keys=back.keys,
                 journal=back.journal,
                 credentials=back.credentials,
+                grants=back.grants,
+                operators=back.operators,
                 policy=policy,
                 catalog=catalog,
                 pipeline=pipeline,
-                asgi=_site(endpoint, catalog, authority.oauth, settings),
+                asgi=_site(endpoint, catalog, [*authority.oauth, *_admin(back)], settings),
                 drain=endpoint.close,
             )
         tasks.cancel_scope.cancel()
@@ -301,7 +318,7 @@ class _Authority:
 
 
 def _authority(settings: Settings, folder: Path, back: Office, policy: PolicyEngine) -> _Authority:
-    store, grants = back.store, Grants(back.store.grants)
+    store, grants = back.store, back.grants
     chains = Chains(store.agents, store.grants, time.time)
     identity = TokenAuthenticator(settings, back.keys, store.agents, chains)
     tokens = access_tokens(settings, back.keys, time.time)
@@ -326,15 +343,27 @@ def _endpoint(settings: Settings, back: Office, pipeline: Pipeline, catalog: Liv
     return McpEndpoint(pipeline, catalog, back.store.signals, sealer, settings, proofs=proofs)
 
 
-def _site(endpoint: McpEndpoint, catalog: LiveCatalog, oauth: Sequence[Route], settings: Settings) -> ASGIApp:
+def _admin(back: Office) -> Sequence[Route]:
+    return admin_routes(
+        back.store,
+        journal=back.journal,
+        grants=back.grants,
+        operators=back.operators,
+        sealer=Sealer(back.keys.seal, *back.keys.retired_seals),
+    )
+
+
+def _site(
+    endpoint: McpEndpoint, catalog: LiveCatalog, others: Sequence[Route], settings: Settings
+) -> ASGIApp:
     routes = [
         Route("/mcp", endpoint),
-        *oauth,
+        *others,
         Route("/healthz", _healthy),
         Route("/readyz", _readiness(catalog)),
     ]
-    others = Starlette(routes=routes)
-    return HostGuard(_Front(endpoint, others), settings)  # the guard is outermost: it sees every route
+    site = Starlette(routes=routes)
+    return HostGuard(_Front(endpoint, site), settings)  # the guard is outermost: it sees every route
 
 
 class _Front:

@@ -109,7 +109,7 @@ class JournalStore(Protocol):
         """Add an agent and its first secret *and* record it.
 
         Raises:
-            InvalidRequest: the id is taken.
+            Conflict: the id is taken.
         """
         ...
 
@@ -240,7 +240,8 @@ class Journal:
         """Add an agent with its first secret; `by` is the operator who did it.
 
         Raises:
-            InvalidRequest: the id is taken, or the organisation would be the deployment's own log.
+            Conflict: the id is taken.
+            InvalidRequest: the organisation would be the deployment's own log.
         """
         if agent.organisation == SYSTEM_LOG:
             raise errors.InvalidRequest(
@@ -256,7 +257,7 @@ class Journal:
 
         Raises:
             UnknownTarget: there is no such agent.
-            InvalidRequest: it is revoked, which is for good.
+            Conflict: it is revoked, which is for good.
         """
         await self.change_agent(agent_id, lambda agent: replace(agent, status=status), by=by, reason=reason)
 
@@ -276,7 +277,7 @@ class Journal:
 
         Raises:
             UnknownTarget: there is no such agent.
-            InvalidRequest: it is revoked, which is for good.
+            Conflict: it is revoked, which is for good.
         """
 
         def unless_revoked(before: Agent) -> Agent:
@@ -285,7 +286,7 @@ class Journal:
                 return replace(after, attestation=level_of(after, self._clock())[0])
             if after == before:
                 return before
-            raise errors.InvalidRequest(
+            raise errors.Conflict(
                 f"`{agent_id}` is revoked for good", hint="enrol another agent: `broker agent add`"
             )
 

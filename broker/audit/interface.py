@@ -31,6 +31,9 @@ class Event(StrEnum):
     DELEGATION_CREATED = "delegation.created"
     DELEGATION_REVOKED = "delegation.revoked"
     POLICY_CHANGED = "policy.changed"
+    OPERATOR_ADDED = "operator.added"
+    OPERATOR_CHANGED = "operator.changed"
+    OPERATOR_REFUSED = "operator.refused"
 
 
 class Outcome(StrEnum):

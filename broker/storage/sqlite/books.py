@@ -11,7 +11,7 @@ from dataclasses import replace
 import apsw
 
 from broker.audit.interface import Entry, Receipt
-from broker.errors import InvalidRequest, UnknownTarget
+from broker.errors import Conflict, InvalidRequest, UnknownTarget
 from broker.identity.interface import KeyState, KeyUse, StoredKey
 from broker.journal import Closing, Opening
 from broker.limits import ended
@@ -22,6 +22,7 @@ from broker.storage.sqlite.connection import Connection
 from broker.storage.sqlite.credential_books import CredentialBooks
 from broker.storage.sqlite.grant_books import GrantBooks
 from broker.storage.sqlite.logs import MICRO, Logs
+from broker.storage.sqlite.operator_books import OperatorBooks
 from broker.storage.sqlite.sightings import Sightings
 from broker.storage.sqlite.standing import Standing
 
@@ -36,6 +37,7 @@ class Books:
         self._accounts = Accounts(connection, node=node)
         self.credentials = CredentialBooks(connection, self._logs)
         self.grants = GrantBooks(connection, self._logs)
+        self.operators = OperatorBooks(connection, self._logs)
         self._standing = Standing(connection)
         self._sightings = Sightings(connection)
         self._version = -1
@@ -104,7 +106,7 @@ class Books:
     def enrol(self, agent: Agent, secret_digest: bytes, entry: Entry) -> None:
         """See `JournalStore.enrol`."""
         if self._has_agent(agent.id):
-            raise InvalidRequest(f"there is already an agent `{agent.id}`", hint="choose another id")
+            raise Conflict(f"there is already an agent `{agent.id}`", hint="choose another id")
         self._logs.append(entry)
         self._connection.execute(INSERT, row_of(agent))
         self._connection.execute(

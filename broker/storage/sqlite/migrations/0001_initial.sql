@@ -111,6 +111,16 @@ create table broker_key (
     not_after  integer
 ) strict, without rowid;
 
+-- People who run the broker. An operator is never deleted: the log names them.
+create table operator (
+    id         text primary key,
+    rights     text not null, -- JSON array
+    created_at integer not null,
+    expires_at integer not null, -- of the token
+    revoked_at integer,
+    digest     blob not null  -- SHA-256 of the token
+) strict, without rowid;
+
 -- Grants: each row is one hop of a delegation. A revoked hop ends everything below it.
 create table delegation (
     id           text primary key,

@@ -163,6 +163,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         )
         tasks.start_soon(news.run)
         tasks.start_soon(inflight.watch, back.store.signals)
+        tasks.start_soon(inflight.obey, back.store.signals)
         tasks.start_soon(_publisher(settings, back).run)
         tasks.start_soon(_follow_keys, back.keys.tokens)
         tasks.start_soon(_follow_manifests, back)
@@ -181,7 +182,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
                 policy=policy,
                 catalog=catalog,
                 pipeline=pipeline,
-                asgi=_site(endpoint, catalog, [*authority.oauth, *_admin(back)], settings),
+                asgi=_site(endpoint, catalog, [*authority.oauth, *_admin(back, catalog)], settings),
                 drain=endpoint.close,
             )
         tasks.cancel_scope.cancel()
@@ -343,10 +344,13 @@ def _endpoint(settings: Settings, back: Office, pipeline: Pipeline, catalog: Liv
     return McpEndpoint(pipeline, catalog, back.store.signals, sealer, settings, proofs=proofs)
 
 
-def _admin(back: Office) -> Sequence[Route]:
+def _admin(back: Office, catalog: LiveCatalog) -> Sequence[Route]:
     return admin_routes(
         back.store,
+        catalog,
+        keys=back.keys.tokens,
         journal=back.journal,
+        credentials=back.credentials,
         grants=back.grants,
         operators=back.operators,
         sealer=Sealer(back.keys.seal, *back.keys.retired_seals),

@@ -28,7 +28,7 @@ MOST = MicroUSD(2**53 - 1)
 
 @dataclass(frozen=True, slots=True)
 class OpenCall:
-    """An intent without an end whose broker process is gone."""
+    """An intent without an end, in whichever process."""
 
     log: str
     call: str
@@ -99,6 +99,10 @@ class JournalStore(Protocol):
 
     async def past(self, call: str) -> PastCall | None:
         """What the log says about the beginning of a call; None if it never began."""
+        ...
+
+    async def open_calls(self, *, agent: str | None, after: str, limit: int) -> Sequence[OpenCall]:
+        """Calls that are open now, oldest first, after the one of this id; of one agent, or of all."""
         ...
 
     async def abandoned(self) -> Sequence[OpenCall]:
@@ -226,6 +230,12 @@ class Journal:
             with anyio.CancelScope(shield=True):
                 terminal = self._scribe.terminal(record, outcome, settlement)
                 record.receipt = await self._store.close(Closing(record.call.id, settlement, terminal))
+
+    async def stop_requested(self, call: OpenCall, *, by: str, reason: str) -> None:
+        """Record that an operator wants an open call to be stopped."""
+        facts: Facts = {"stopped": call.call, "by": by, "reason": reason}
+        agent = None if call.agent is None else AgentId(call.agent)
+        await self._store.append(Entry(call.log, Event.CALL_STOPPED, facts, agent=agent))
 
     async def recover(self) -> int:
         """Close every intent that a vanished process left open as `unknown`, charging what it held."""

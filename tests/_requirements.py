@@ -11,6 +11,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "security.md"
 BEGIN = "<!-- begin: made from tests/_requirements.py by `python -m tests._requirements` -->\n"
 END = "<!-- end -->\n"
 
+ADMIN = "attacks/test_admin.py"
 TOKENS = "attacks/test_tokens.py"
 ENDPOINT = "attacks/test_token_endpoint.py"
 BYPASS = "attacks/test_policy_bypass.py"
@@ -855,6 +856,68 @@ THREATS = (
                         "test_the_state_is_readable_by_its_owner_alone",
                         "test_a_file_that_others_may_read_is_closed_to_them",
                         "test_a_second_server_on_the_same_state_is_told_who_has_it",
+                    )
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "Operating the broker without being an operator",
+        "An agent, a web page, or an operator with fewer rights tries to change who may do what.",
+        (
+            Requirement(
+                "admin:identity",
+                "Operators have credentials of their own, which end; an agent's are of no use to operate the"
+                " broker, an operator's of none to call anything, and every wrong one gets the same answer.",
+                {
+                    ADMIN: (
+                        "test_without_an_operators_token_every_operation_gives_the_same_answer_as_a_path_that_is_not_there",
+                        "test_an_agents_token_is_of_no_use_to_operate_the_broker",
+                        "test_a_delegation_token_is_of_no_use_to_operate_the_broker",
+                        "test_an_operators_token_is_of_no_use_to_call_anything",
+                        "test_a_bent_token_is_refused_like_none",
+                        "test_a_token_that_has_expired_or_was_replaced_or_revoked_is_refused_from_the_next_request_on",
+                        "test_two_authorization_headers_are_none",
+                        "test_guessing_slows_down_and_locks_nobody_out_elsewhere",
+                        "test_a_wrong_token_in_the_name_of_an_operator_is_recorded_and_nothing_of_it_is_kept",
+                    )
+                },
+            ),
+            Requirement(
+                "admin:rights",
+                "Each operation needs one right, decided on the operation and not on the path; no right makes"
+                " operators, and no secret can be read back.",
+                {
+                    ADMIN: (
+                        "test_an_operator_without_a_right_can_do_nothing_that_needs_it",
+                        "test_every_operation_that_changes_something_needs_a_right_to_change",
+                        "test_no_operator_can_make_operators_or_give_themselves_rights_over_http",
+                        "test_nothing_that_is_secret_can_be_read_back",
+                        "test_a_bent_path_leads_nowhere",
+                        "test_a_method_can_not_be_overridden",
+                    )
+                },
+            ),
+            Requirement(
+                "admin:browser",
+                "A page of another site can neither ask nor learn anything: there are no cookies, no CORS, and"
+                " nothing that a form can send is a body.",
+                {
+                    ADMIN: (
+                        "test_a_token_in_the_url_a_cookie_or_a_form_is_not_even_read",
+                        "test_a_page_of_another_site_can_neither_ask_nor_learn_anything",
+                        "test_what_a_page_can_send_without_asking_first_is_no_body",
+                    )
+                },
+            ),
+            Requirement(
+                "admin:input",
+                "A request that is not exactly what was asked for changes nothing.",
+                {
+                    ADMIN: (
+                        "test_a_cursor_cannot_be_made_bent_or_used_for_another_list_or_by_somebody_else",
+                        "test_a_body_that_is_not_exactly_what_was_asked_for_changes_nothing",
+                        "test_a_body_that_is_too_large_is_not_read",
                     )
                 },
             ),

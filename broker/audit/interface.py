@@ -30,6 +30,7 @@ class Event(StrEnum):
     KEYS_ROTATED = "keys.rotated"
     DELEGATION_CREATED = "delegation.created"
     DELEGATION_REVOKED = "delegation.revoked"
+    CALL_STOPPED = "call.stopped"
     POLICY_CHANGED = "policy.changed"
     OPERATOR_ADDED = "operator.added"
     OPERATOR_CHANGED = "operator.changed"
@@ -99,13 +100,16 @@ class LogHead:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which records to read; empty fields do not restrict. `last` reads the newest n, in order."""
+    """Which records to read; empty fields do not restrict. `last` reads the newest n, in order,
+    `before_seq` none from that sequence number on.
+    """
 
     call: str | None = None
     agent: str | None = None
     events: frozenset[Event] = field(default_factory=frozenset[Event])
     from_seq: int = 0
     last: int | None = None
+    before_seq: int | None = None
 
 
 class LogReader(Protocol):

@@ -130,7 +130,9 @@ class OperatorTokens:
             StorageUnavailable: the state cannot be read.
         """
         shape = _TOKEN.fullmatch(token)
-        named = OperatorId(shape[1]) if shape else OperatorId("")
+        if shape is None:
+            return Admission()  # names nobody: nothing was guessed
+        named = OperatorId(shape[1])
         pair = (named, address)
         if wait := self._failures.wait_s(pair):
             return Admission(retry_after_s=wait)

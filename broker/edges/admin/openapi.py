@@ -76,6 +76,7 @@ def _described(operation: AnyOperation, names: dict[type[BaseModel], str]) -> Js
         "operationId": operation.serve.__qualname__.replace(".", "_").lower(),  # pyright: ignore[reportFunctionMemberAccess] - a method
         "summary": operation.says,
         "description": right,
+        "x-right": operation.right,
         "tags": [operation.path.split("/")[1]],
         "parameters": [*_path_parameters(operation), *_query_parameters(operation)],
         "responses": {

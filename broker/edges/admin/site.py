@@ -7,19 +7,26 @@ from typing import Protocol
 from starlette.routing import Route
 
 from broker.audit.interface import LogReader
+from broker.credentials import Credentials
 from broker.edges.admin.agents import Agents
 from broker.edges.admin.api import AdminApi
+from broker.edges.admin.calls import Calls
+from broker.edges.admin.connectors import Catalog, Connectors
+from broker.edges.admin.credentials import AgentCredentials
 from broker.edges.admin.grants import GrantTrees
+from broker.edges.admin.keys import BrokerKeys
 from broker.edges.admin.operation import PREFIX
 from broker.edges.admin.staff import Staff
 from broker.grants import GrantKeeper, Grants
 from broker.identity.interface import AgentStore
 from broker.identity.operators import OperatorStore, OperatorTokens
 from broker.identity.seals import Sealer
-from broker.journal import Journal
+from broker.identity.token_keys import TokenKeys
+from broker.journal import Journal, JournalStore
 from broker.ledger.interface import LedgerReader
 from broker.model import Clock
 from broker.operators import Operators
+from broker.signals import Signals
 
 
 class State(Protocol):
@@ -41,6 +48,16 @@ class State(Protocol):
         ...
 
     @property
+    def journal(self) -> JournalStore:
+        """The calls that are open."""
+        ...
+
+    @property
+    def signals(self) -> Signals:
+        """The way to every process."""
+        ...
+
+    @property
     def log(self) -> LogReader:
         """The logs."""
         ...
@@ -53,8 +70,11 @@ class State(Protocol):
 
 def admin_routes(
     store: State,
+    catalog: Catalog,
     *,
+    keys: TokenKeys,
     journal: Journal,
+    credentials: Credentials,
     grants: Grants,
     operators: Operators,
     sealer: Sealer,
@@ -64,7 +84,10 @@ def admin_routes(
 
     Args:
         store: what it reads.
+        catalog: what the connectors offer.
+        keys: those that sign access tokens.
         journal: changes agents.
+        credentials: changes secrets and keys.
         grants: revokes delegations.
         operators: records refused attempts.
         sealer: seals cursors.
@@ -72,7 +95,11 @@ def admin_routes(
     """
     resources = (
         Agents(store, journal, sealer, clock),
+        AgentCredentials(store.agents, credentials, clock),
         GrantTrees(store.grants, grants, sealer, clock),
+        Calls(store.log, store.journal, journal, store.signals, sealer),
+        Connectors(catalog),
+        BrokerKeys(keys, credentials, clock),
         Staff(store.operators),
     )
     operations = [operation for resource in resources for operation in resource.operations()]

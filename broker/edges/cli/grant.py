@@ -19,8 +19,6 @@ from broker.model import AgentId, Grant, GrantId
 app = noun("Delegations, who acts for whom: list, show, revoke.")
 
 _COLUMNS = ("grant", "by", "to", "subject", "depth", "task", "expires", "status")
-_IDS = {"ignore_unknown_options": True}
-"""An id may begin with `-`."""
 
 Id = Annotated[
     str, typer.Argument(metavar="GRANT", help="The id of one hop, as `broker grant list` shows it.")
@@ -58,7 +56,7 @@ def list_(
     Output(as_json=as_json).rows(_COLUMNS, [_row(grant) for grant in found], empty=empty)
 
 
-@app.command(context_settings=_IDS)
+@app.command()
 def show(ctx: typer.Context, grant: Id, config: Config = None, as_json: AsJson = False) -> None:
     """One hop in its tree: those that it follows from, and all that follow from it."""
 
@@ -78,7 +76,7 @@ def show(ctx: typer.Context, grant: Id, config: Config = None, as_json: AsJson =
     Output(as_json=as_json).item(data, "\n".join(_drawn([*above, *below], chain[0])))
 
 
-@app.command(context_settings=_IDS)
+@app.command()
 def revoke(
     ctx: typer.Context, grant: Id, reason: Reason = "", config: Config = None, as_json: AsJson = False
 ) -> None:

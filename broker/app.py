@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broker.audit.checkpoint import Signer
@@ -27,7 +27,7 @@ from broker.catalog.mount import Mount
 from broker.catalog.names import Names
 from broker.connector import Host
 from broker.credentials import Credentials
-from broker.edges.admin import admin_routes
+from broker.edges.admin import admin_route
 from broker.edges.http import HostGuard
 from broker.edges.mcp.endpoint import McpEndpoint
 from broker.edges.oauth import routes as oauth_routes
@@ -182,7 +182,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
                 policy=policy,
                 catalog=catalog,
                 pipeline=pipeline,
-                asgi=_site(endpoint, catalog, [*authority.oauth, *_admin(back, catalog)], settings),
+                asgi=_site(endpoint, catalog, [*authority.oauth, _admin(back, catalog)], settings),
                 drain=endpoint.close,
             )
         tasks.cancel_scope.cancel()
@@ -344,8 +344,8 @@ def _endpoint(settings: Settings, back: Office, pipeline: Pipeline, catalog: Liv
     return McpEndpoint(pipeline, catalog, back.store.signals, sealer, settings, proofs=proofs)
 
 
-def _admin(back: Office, catalog: LiveCatalog) -> Sequence[Route]:
-    return admin_routes(
+def _admin(back: Office, catalog: LiveCatalog) -> BaseRoute:
+    return admin_route(
         back.store,
         catalog,
         keys=back.keys.tokens,
@@ -358,7 +358,7 @@ def _admin(back: Office, catalog: LiveCatalog) -> Sequence[Route]:
 
 
 def _site(
-    endpoint: McpEndpoint, catalog: LiveCatalog, others: Sequence[Route], settings: Settings
+    endpoint: McpEndpoint, catalog: LiveCatalog, others: Sequence[BaseRoute], settings: Settings
 ) -> ASGIApp:
     routes = [
         Route("/mcp", endpoint),

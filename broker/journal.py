@@ -250,11 +250,10 @@ class Journal:
         """Add an agent with its first secret; `by` is the operator who did it.
 
         Raises:
-            Conflict: the id is taken.
-            InvalidRequest: the organisation would be the deployment's own log.
+            Conflict: the id is taken, or the organisation would be the deployment's own log.
         """
         if agent.organisation == SYSTEM_LOG:
-            raise errors.InvalidRequest(
+            raise errors.Conflict(
                 f"`{SYSTEM_LOG}` is the log of the broker itself", hint="give the organisation another name"
             )
         facts: Facts = {"profile": _profile(agent), "by": by}

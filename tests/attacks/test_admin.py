@@ -224,6 +224,8 @@ PATHS = [
     "/ADMIN/api/me",
     "/admin/apix/me",
     "/x/admin/api/me",
+    "/admin/api/me%0A",
+    "/admin/api/%0Ame",
 ]
 
 

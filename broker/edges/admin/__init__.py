@@ -9,6 +9,6 @@ OpenAPI document come with it. Changes go through a port that records them, with
 `by`. `tests/attacks/test_admin.py` tries every operation without its right.
 """
 
-from broker.edges.admin.site import admin_routes
+from broker.edges.admin.site import admin_route
 
-__all__ = ["admin_routes"]
+__all__ = ["admin_route"]

@@ -25,7 +25,7 @@ from broker.edges.admin.shapes import (
     time_of,
     time_or_none,
 )
-from broker.errors import InvalidRequest, UnknownTarget
+from broker.errors import UnknownTarget
 from broker.identity.clients import digest, new_secret
 from broker.identity.interface import AgentFilter, AgentStore
 from broker.identity.operators import Right
@@ -40,7 +40,8 @@ Attributes = Annotated[
         Annotated[str, Field(pattern=r"^[!-~]([ -~]{0,254}[!-~])?$")],
         Annotated[Line, Field(min_length=1)],
     ],
-    Field(max_length=MOST_ATTRIBUTES),
+    # Pydantic writes the pattern of the keys, and leaves other keys open.
+    Field(max_length=MOST_ATTRIBUTES, json_schema_extra={"additionalProperties": False}),
 ]
 Roles = Annotated[list[Annotated[Line, Field(min_length=1)]], Field(min_length=1, max_length=64)]
 
@@ -244,8 +245,6 @@ class Agents:
     async def change(self, asked: Asked[NoQuery, AgentChange]) -> AgentFacts:
         """Change what is known of an agent. It applies from its next call on."""
         given = {name: getattr(asked.body, name) for name in asked.body.model_fields_set - {"reason"}}
-        if not given:
-            raise InvalidRequest("nothing is to be changed", hint="name what is to be different")
         return await self._changed(asked, _changing(given), asked.body.reason)
 
     async def history(self, asked: Asked[PagedQuery, Nothing]) -> Page[PastChange]:

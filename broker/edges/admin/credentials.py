@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from broker.credentials import Credentials
 from broker.edges.admin.agents import known_agent
 from broker.edges.admin.operation import AnyOperation, Asked, Operation
-from broker.edges.admin.shapes import NoQuery, Nothing, Shape, Time, time_of
+from broker.edges.admin.shapes import NoQuery, Nothing, Shape, Time, Whole, time_of
 from broker.identity.clients import digest, new_secret
 from broker.identity.interface import AgentStore
 from broker.identity.jwks import read_key, stored_key
@@ -26,7 +26,7 @@ Word = Annotated[str, Field(max_length=256)]
 class Rotation(Shape):
     """How long the older secrets still work."""
 
-    grace_s: int = Field(default=86_400, ge=0, le=30 * 86_400, description="in seconds; 0: not at all")
+    grace_s: Whole = Field(default=86_400, ge=0, le=30 * 86_400, description="in seconds; 0: not at all")
 
 
 class NewSecret(Shape):

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from broker.edges.admin.shapes import VISIBLE
 from broker.errors import InvalidRequest
 
 M = TypeVar("M", bound=BaseModel)
@@ -50,5 +51,9 @@ def _mistake(detail: ErrorDetails) -> str:
         return f"`{name}` is unknown"
     if detail["type"] == "missing":
         return f"`{name}` is missing"
+    if detail["type"] == "string_pattern_mismatch":
+        pattern = detail.get("ctx", {}).get("pattern")
+        wanted = "be one line of visible characters" if pattern == VISIBLE else f"match `{pattern}`"
+        return f"`{name}` has to {wanted}"
     said = detail["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
     return f"`{name}` {said[:1].lower()}{said[1:]}"

@@ -6,7 +6,7 @@ Every shape is closed: a name that nobody knows is a mistake, and not ignored.
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 T = TypeVar("T")
@@ -54,19 +54,27 @@ class Page(Shape, Generic[T]):
     next: str | None = Field(description="the `cursor` of the next page; null: there is none")
 
 
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise PydanticCustomError("printable", "must be one line of printable characters")
-    return text
+VISIBLE = r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]*$"
 
-
-Line = Annotated[str, Field(max_length=256), AfterValidator(_printable)]
-"""One line of text: it goes into a log that people read."""
+Line = Annotated[str, Field(max_length=256, pattern=VISIBLE)]
+"""One line of text without invisible characters: it goes into a log that people read."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 """A name of an agent or organisation."""
 
-MicroDollars = Annotated[int, Field(ge=0, le=10**15, description="in millionths of a US dollar")]
+
+def _whole_number(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole_number)]
+"""A whole number in a body; to JSON `4.0` is one, too."""
+
+MicroDollars = Annotated[
+    int,
+    Field(ge=0, le=10**15, description="in millionths of a US dollar"),
+    BeforeValidator(_whole_number),
+]
 
 Time = AwareDatetime
 

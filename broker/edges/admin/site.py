@@ -1,10 +1,10 @@
 """Which resources does the operator API have? All of them, on one way in."""
 
 import time
-from collections.abc import Sequence
 from typing import Protocol
 
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
 
 from broker.audit.interface import LogReader
 from broker.credentials import Credentials
@@ -68,7 +68,7 @@ class State(Protocol):
         ...
 
 
-def admin_routes(
+def admin_route(
     store: State,
     catalog: Catalog,
     *,
@@ -79,7 +79,7 @@ def admin_routes(
     operators: Operators,
     sealer: Sealer,
     clock: Clock = time.time,
-) -> Sequence[Route]:
+) -> BaseRoute:
     """The operator API.
 
     Args:
@@ -104,4 +104,20 @@ def admin_routes(
     )
     operations = [operation for resource in resources for operation in resource.operations()]
     api = AdminApi(operations, OperatorTokens(store.operators, clock), operators)
-    return [Route(PREFIX, api), Route(f"{PREFIX}/{{rest:path}}", api)]
+    return _Below(api)
+
+
+class _Below(BaseRoute):
+    """Everything below the prefix, whatever is in the path: patterns of the router stop at a line's end."""
+
+    def __init__(self, api: AdminApi) -> None:
+        self._api = api
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether a request is for the operator API."""
+        inside = scope["type"] == "http" and f"{scope['path']}/".startswith(f"{PREFIX}/")
+        return (Match.FULL if inside else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await self._api(scope, receive, send)

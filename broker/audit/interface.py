@@ -35,6 +35,8 @@ class Event(StrEnum):
     OPERATOR_ADDED = "operator.added"
     OPERATOR_CHANGED = "operator.changed"
     OPERATOR_REFUSED = "operator.refused"
+    BUDGET_THRESHOLD = "budget.threshold"
+    BUDGET_CHANGED = "budget.changed"
 
 
 class Outcome(StrEnum):

@@ -61,7 +61,7 @@ class MethodNotAllowed(InvalidRequest):
 
     code = "method_not_allowed"
 
-    def __init__(self, method: str, allowed: Sequence[str]) -> None:
+    def __init__(self, method: str, allowed: Sequence[str] = ()) -> None:
         super().__init__(f"`{method[:20]}` is not for this path", hint=f"use {' or '.join(allowed)}")
         self.allowed = allowed
 

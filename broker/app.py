@@ -188,7 +188,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
                 policy=policy,
                 catalog=catalog,
                 pipeline=pipeline,
-                asgi=_site(endpoint, catalog, [*authority.oauth, _admin(back, catalog)], settings),
+                asgi=_site(endpoint, catalog, [*authority.oauth, _admin(back, catalog, policy)], settings),
                 drain=endpoint.close,
             )
         tasks.cancel_scope.cancel()
@@ -364,10 +364,11 @@ def _endpoint(settings: Settings, back: Office, pipeline: Pipeline, catalog: Liv
     return McpEndpoint(pipeline, catalog, back.store.signals, sealer, settings, proofs=proofs)
 
 
-def _admin(back: Office, catalog: LiveCatalog) -> BaseRoute:
+def _admin(back: Office, catalog: LiveCatalog, policy: PolicyEngine) -> BaseRoute:
     return admin_route(
         back.store,
         catalog,
+        policy.visible,
         keys=back.keys.tokens,
         journal=back.journal,
         credentials=back.credentials,

@@ -26,6 +26,10 @@ MOST = MicroUSD(2**53 - 1)
 """The largest amount that a record can hold (JCS)."""
 
 
+MOST_DRIFT = 500
+"""How many characters of what an agent says of itself are kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenCall:
     """An intent without an end, in whichever process."""
@@ -333,6 +337,14 @@ class Journal:
 
         return await self._store.change_agent(agent_id, unless_revoked, entry)
 
+    async def drifted(self, agent_id: AgentId, why: str) -> None:
+        """Record that an agent was seen to differ from its manifest; its level falls until an operator
+        has looked at it.
+        """
+        await self.change_agent(
+            agent_id, lambda agent: replace(agent, drift=why[:MOST_DRIFT]), by="broker", reason="drift"
+        )
+
     async def lower_lapsed(self, agents: AgentStore) -> int:
         """Take their level from the agents whose manifest has ended; returns how many there were."""
         lapsed = await agents.lapsed(int(self._clock()))
@@ -368,9 +380,13 @@ class Journal:
         }
         await self._store.append(Entry(agent.organisation, Event.TOKEN_ISSUED, facts, agent=agent.id))
 
-    async def token_refused(self, agent: Agent, *, error: str, address: str) -> None:
-        """Record that an agent's client was refused a token; `error` is the OAuth error code."""
+    async def token_refused(self, agent: Agent, *, error: str, address: str, reason: str = "") -> None:
+        """Record that an agent's client was refused a token; `error` is the OAuth error code, `reason`
+        what the client is not told.
+        """
         facts: Facts = {"error": error, "address": self._scribe.digest(address.encode())}
+        if reason:
+            facts["reason"] = reason
         await self._store.append(Entry(agent.organisation, Event.TOKEN_REFUSED, facts, agent=agent.id))
 
 
@@ -437,4 +453,5 @@ def _profile(agent: Agent) -> Facts:
         "attributes": dict(agent.attributes),
         "attestation": agent.attestation,
         "manifest": None if agent.manifest is None else asdict(agent.manifest),
+        "drift": agent.drift,
     }

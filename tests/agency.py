@@ -22,7 +22,7 @@ from broker.app import App, running
 from broker.connector import Answer, Connector, Host, Line, Offer, Request, Upstream
 from broker.identity.clients import digest, new_secret
 from broker.model import Agent, AgentId, AgentStatus, MicroUSD, OrganisationId
-from broker.settings import ConnectorSettings, Settings
+from broker.settings import ConnectorSettings, Settings, TokenSettings
 from broker.testing import _Installed, _Package
 from tests.unit.edges.house import envelope, modern
 
@@ -205,7 +205,7 @@ def _all_installed(**connectors: Upstream) -> Generator[None]:
 
 
 @asynccontextmanager
-async def agency() -> AsyncGenerator[Agency]:
+async def agency(tokens: TokenSettings | None = None) -> AsyncGenerator[Agency]:
     """Everything real but the network."""
     desk, shelf = Desk(), Desk()
     with tempfile.TemporaryDirectory() as folder, _all_installed(notes=notes(), desk=desk, shelf=shelf):
@@ -216,6 +216,7 @@ async def agency() -> AsyncGenerator[Agency]:
         settings = Settings(
             state_dir=Path(folder) / "state",
             policies_dir=policies,
+            tokens=tokens or TokenSettings(),
             connectors={
                 "notes": ConnectorSettings(use="notes"),
                 "desk": ConnectorSettings(use="desk", agent="researcher"),

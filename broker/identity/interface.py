@@ -197,8 +197,9 @@ class TokenLog(Protocol):
         """
         ...
 
-    async def token_refused(self, agent: Agent, *, error: str, address: str) -> None:
-        """Record a refusal; `error` is the OAuth error code (RFC 6749 §5.2).
+    async def token_refused(self, agent: Agent, *, error: str, address: str, reason: str = "") -> None:
+        """Record a refusal; `error` is the OAuth error code (RFC 6749 §5.2), `reason` what the client is
+        not told.
 
         Comes after the refusal was sent, so that its cost does not tell which clients exist.
         """

@@ -77,6 +77,7 @@ class AgentFacts(Shape):
     cap_micro_usd: int | None
     attestation: Attestation
     manifest: ManifestFacts | None
+    drift: str | None = Field(description="how it was seen to contradict its manifest")
     created_at: Time | None
     changed_at: Time | None
 
@@ -317,6 +318,7 @@ def facts(agent: Agent) -> AgentFacts:
         cap_micro_usd=agent.cap_micro_usd,
         attestation=agent.attestation,
         manifest=signed,
+        drift=agent.drift,
         created_at=time_or_none(agent.created_at),
         changed_at=time_or_none(agent.changed_at),
     )

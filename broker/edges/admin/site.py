@@ -10,6 +10,7 @@ from broker.audit.interface import LogReader
 from broker.credentials import Credentials
 from broker.edges.admin.agents import Agents
 from broker.edges.admin.api import AdminApi
+from broker.edges.admin.attestation import Attestations, Visible
 from broker.edges.admin.calls import Calls
 from broker.edges.admin.connectors import Catalog, Connectors
 from broker.edges.admin.credentials import AgentCredentials
@@ -71,6 +72,7 @@ class State(Protocol):
 def admin_route(
     store: State,
     catalog: Catalog,
+    visible: Visible,
     *,
     keys: TokenKeys,
     journal: Journal,
@@ -85,6 +87,7 @@ def admin_route(
     Args:
         store: what it reads.
         catalog: what the connectors offer.
+        visible: what of that an agent is shown.
         keys: those that sign access tokens.
         journal: changes agents.
         credentials: changes secrets and keys.
@@ -95,6 +98,7 @@ def admin_route(
     """
     resources = (
         Agents(store, journal, sealer, clock),
+        Attestations(store.agents, journal, catalog, visible, clock),
         AgentCredentials(store.agents, credentials, clock),
         GrantTrees(store.grants, grants, sealer, clock),
         Calls(store.log, store.journal, journal, store.signals, sealer),

@@ -79,7 +79,8 @@ create table agent (
     changed_at   integer not null, -- Unix seconds
     attestation  text not null,
     manifest     text,    -- JSON object
-    attested_until integer -- Unix seconds; while attestation is A2
+    attested_until integer, -- Unix seconds; while attestation is A2
+    drift        text     -- how it was seen to differ from its manifest
 ) strict, without rowid;
 
 create table agent_seen ( -- apart from the agent: what is written often must not move its number

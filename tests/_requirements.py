@@ -293,6 +293,21 @@ THREATS = (
                     )
                 },
             ),
+            Requirement(
+                "identity:attestation:running",
+                "An agent that says it is something else than was signed gets no token, or falls to A0 until an"
+                " operator has looked; nobody but itself can make it drift, and nobody is told the reason.",
+                {
+                    ATTESTATION: (
+                        "test_an_agent_that_says_it_is_something_else_than_was_signed_gets_no_token",
+                        "test_where_it_is_narrowed_the_level_falls_and_stays_down_until_an_operator_has_looked",
+                        "test_an_ended_manifest_is_worth_nothing_to_the_agent_that_names_it",
+                        "test_where_it_is_required_nothing_gets_a_token_that_does_not_name_its_manifest",
+                        "test_a_stranger_cannot_make_an_agent_drift",
+                        "test_a_client_with_a_manifest_says_so_by_itself_and_one_with_an_old_one_is_found_out",
+                    )
+                },
+            ),
         ),
     ),
     Threat(

@@ -1,18 +1,24 @@
 """What operators see and do, at a whole broker with its state in a file."""
 
+import hashlib
+import json
 import time
+from typing import Any
 
 import anyio
 import pytest
+import rfc8785
 from joserfc.jwk import ECKey, OKPKey
 
 from broker.connector import Line
 from broker.edges.admin.mistakes import checked
 from broker.edges.admin.shapes import Because, NoQuery, PagedQuery
 from broker.errors import InvalidRequest
+from broker.identity.attestation import TYPE
 from broker.identity.operators import Right
 from tests.agency import JWT, told, why
 from tests.staff import hire, staffed, system_records
+from tests.unit.identity.signing import ED, public, signed
 
 
 async def test_an_operator_is_told_who_they_are_and_who_else_there_is():
@@ -388,3 +394,63 @@ def test_a_mistake_says_what_is_wrong_and_what_was_meant(shape, given, message, 
     with pytest.raises(InvalidRequest) as refused:
         checked(shape, given, "it")
     assert (refused.value.message, refused.value.hint) == (message, hint)
+
+
+def manifest_of(agent: str, key: OKPKey, **claims: Any) -> str:
+    whole = {
+        "agent": agent,
+        "version": "1",
+        "model": "sonnet",
+        "model_version": "5",
+        "owner": "dana",
+        "prompt_sha256": "a" * 64,
+        "tools_sha256": "b" * 64,
+        "code_sha256": "c" * 64,
+        "not_after": int(time.time()) + 1000,
+    }
+    header = json.dumps({"alg": "EdDSA", "typ": TYPE})
+    return signed("EdDSA", key, header, rfc8785.dumps(whole | claims).decode())
+
+
+async def test_a_new_baseline_is_compared_with_the_one_before_and_then_taken():
+    async with staffed() as (at, olga):
+        await at.enrol("ada", "lead")
+        jwk = {name: public(ED)[name] for name in ("kty", "crv", "x")}
+        first = {"manifest": manifest_of("ada", ED), "jwk": jwk}
+        assert (await olga.do("POST", "/agents/ada/attestation", first))["attestation"] == "A2"
+        second = {"manifest": manifest_of("ada", ED, version="2", prompt_sha256="e" * 64), "jwk": jwk}
+        checked = await olga.do("POST", "/agents/ada/attestation", second | {"check_only": True})
+        what = {one["what"]: (one["baseline"], one["now"]) for one in checked["differences"]}
+        assert what["version"] == ("1", "2")
+        assert what["prompt_sha256"] == ("a" * 64, "e" * 64)
+        assert (await olga.get("/agents/ada"))["manifest"]["version"] == "1"
+        taken = await olga.do("POST", "/agents/ada/attestation", second)
+        assert (taken["taken"], taken["differences"]) == (True, checked["differences"])
+        assert (await olga.get("/agents/ada"))["manifest"]["version"] == "2"
+        assert (await system_records(at, "agent.changed"))[-1]["by"] == "operator:olga"
+        other = {"manifest": manifest_of("bo", ED), "jwk": jwk}
+        assert (await olga.refused("POST", "/agents/ada/attestation", other))[0] == 400
+        forged = {"manifest": second["manifest"][:-4] + "AAAA", "jwk": jwk}
+        assert (await olga.refused("POST", "/agents/ada/attestation", forged))[0] == 400
+
+
+async def test_the_tools_that_an_agent_is_offered_are_compared_with_those_that_were_signed():
+    async with staffed() as (at, olga):
+        ada = await at.enrol("ada", "reader")
+        listed = (await ada.request("tools/list", {})).json()["result"]["tools"]
+        assert [tool["name"] for tool in listed] == ["notes__find"]
+        names = [[tool["name"], tool["inputSchema"]] for tool in listed]
+        digest = hashlib.sha256(rfc8785.dumps(names)).hexdigest()
+        before = await olga.get("/agents/ada/attestation")
+        assert (before["tools_offered"], before["tools_declared"], before["tools_differ"]) == (
+            digest,
+            None,
+            False,
+        )
+        jwk = {name: public(ED)[name] for name in ("kty", "crv", "x")}
+        body = {"manifest": manifest_of("ada", ED, tools_sha256=digest), "jwk": jwk}
+        await olga.do("POST", "/agents/ada/attestation", body)
+        assert (await olga.get("/agents/ada/attestation"))["tools_differ"] is False
+        await olga.do("PATCH", "/agents/ada", {"roles": ["lead"]})
+        now = await olga.get("/agents/ada/attestation")
+        assert (now["tools_differ"], now["attestation"], now["drift"]) == (True, "A2", None)

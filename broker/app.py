@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broker.approvals.people import read_people
@@ -29,6 +29,7 @@ from broker.catalog.names import Names
 from broker.connector import Host
 from broker.consents import Consents
 from broker.credentials import Credentials
+from broker.edges.admin import admin_route
 from broker.edges.http import HostGuard
 from broker.edges.mcp.endpoint import McpEndpoint
 from broker.edges.oauth import routes as oauth_routes
@@ -51,9 +52,11 @@ from broker.journal import Journal
 from broker.ledger.prices import Prices
 from broker.ledger.rules import load_budgets
 from broker.model import AgentId, Json, Kind, Target
+from broker.operators import Operators
 from broker.pipeline import Pipeline
 from broker.policy.engine import PolicyEngine
 from broker.policy.load import shipped_policies
+from broker.record import Scribe
 from broker.references import resolve_secret
 from broker.settings import ConnectorSettings, Settings
 from broker.storage.sqlite import open_store
@@ -86,6 +89,8 @@ class Office:
     keys: Keys
     journal: Journal
     credentials: Credentials
+    grants: Grants
+    operators: Operators
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,8 @@ class App:
     keys: Keys
     journal: Journal
     credentials: Credentials
+    grants: Grants
+    operators: Operators
     policy: PolicyEngine
     catalog: LiveCatalog
     consents: Consents
@@ -117,7 +124,15 @@ async def office(settings: Settings, *, serve: bool = False) -> AsyncGenerator[O
     async with open_store(database, deployment=settings.deployment, serve=serve) as store:
         keys = await load_keys(store.keys, time.time)
         journal = Journal(store.journal, keys.digest)
-        yield Office(settings, store, keys, journal, Credentials(store.credentials))
+        yield Office(
+            settings,
+            store,
+            keys,
+            journal,
+            credentials=Credentials(store.credentials),
+            grants=Grants(store.grants),
+            operators=Operators(store.operators, Scribe(keys.digest).digest),
+        )
 
 
 @asynccontextmanager
@@ -164,6 +179,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         )
         tasks.start_soon(news.run)
         tasks.start_soon(inflight.watch, back.store.signals)
+        tasks.start_soon(inflight.obey, back.store.signals)
         tasks.start_soon(_publisher(settings, back).run)
         tasks.start_soon(_follow_keys, back.keys.tokens)
         tasks.start_soon(_follow_overrides, back.store, prices)
@@ -180,11 +196,13 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
                 keys=back.keys,
                 journal=back.journal,
                 credentials=back.credentials,
+                grants=back.grants,
+                operators=back.operators,
                 policy=policy,
                 catalog=catalog,
                 consents=consents,
                 pipeline=pipeline,
-                asgi=_site(endpoint, catalog, authority.oauth, settings),
+                asgi=_site(endpoint, catalog, [*authority.oauth, _admin(back, catalog, policy)], settings),
                 drain=endpoint.close,
             )
         tasks.cancel_scope.cancel()
@@ -363,7 +381,7 @@ class _Authority:
 
 
 def _authority(settings: Settings, folder: Path, back: Office, policy: PolicyEngine) -> _Authority:
-    store, grants = back.store, Grants(back.store.grants)
+    store, grants = back.store, back.grants
     chains = Chains(store.agents, store.grants, time.time)
     identity = TokenAuthenticator(settings, back.keys, store.agents, chains)
     tokens = access_tokens(settings, back.keys, time.time)
@@ -388,15 +406,31 @@ def _endpoint(settings: Settings, back: Office, pipeline: Pipeline, catalog: Liv
     return McpEndpoint(pipeline, catalog, back.store.signals, sealer, settings, proofs=proofs)
 
 
-def _site(endpoint: McpEndpoint, catalog: LiveCatalog, oauth: Sequence[Route], settings: Settings) -> ASGIApp:
+def _admin(back: Office, catalog: LiveCatalog, policy: PolicyEngine) -> BaseRoute:
+    return admin_route(
+        back.store,
+        catalog,
+        policy.visible,
+        keys=back.keys.tokens,
+        journal=back.journal,
+        credentials=back.credentials,
+        grants=back.grants,
+        operators=back.operators,
+        sealer=Sealer(back.keys.seal, *back.keys.retired_seals),
+    )
+
+
+def _site(
+    endpoint: McpEndpoint, catalog: LiveCatalog, others: Sequence[BaseRoute], settings: Settings
+) -> ASGIApp:
     routes = [
         Route("/mcp", endpoint),
-        *oauth,
+        *others,
         Route("/healthz", _healthy),
         Route("/readyz", _readiness(catalog)),
     ]
-    others = Starlette(routes=routes)
-    return HostGuard(_Front(endpoint, others), settings)  # the guard is outermost: it sees every route
+    site = Starlette(routes=routes)
+    return HostGuard(_Front(endpoint, site), settings)  # the guard is outermost: it sees every route
 
 
 class _Front:

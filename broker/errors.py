@@ -3,6 +3,7 @@
     BrokerError
     ├── Unauthenticated            no valid token: nobody is asking
     ├── InvalidRequest             the request cannot be understood
+    │   └── Conflict               understood, but what is there now does not allow it
     ├── Refused                    understood, and not done
     │   ├── UnknownTarget          does not exist, or not for this chain: the same answer
     │   ├── Denied                 the policies do not permit it
@@ -91,6 +92,12 @@ class InvalidRequest(BrokerError):
     """The request cannot be understood; nothing was done."""
 
     code = "invalid_request"
+
+
+class Conflict(InvalidRequest):
+    """What is there now does not allow it: a name that is taken, something that has ended for good."""
+
+    code = "conflict"
 
 
 class Refused(BrokerError):

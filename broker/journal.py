@@ -28,9 +28,13 @@ MOST = MicroUSD(2**53 - 1)
 """The largest amount that a record can hold (JCS)."""
 
 
+MOST_DRIFT = 500
+"""How many characters of what an agent says of itself are kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenCall:
-    """An intent without an end whose broker process is gone."""
+    """An intent without an end, in whichever process."""
 
     log: str
     call: str
@@ -124,6 +128,10 @@ class JournalStore(Protocol):
         """What the log says about the beginning of a call; None if it never began."""
         ...
 
+    async def open_calls(self, *, agent: str | None, after: str, limit: int) -> Sequence[OpenCall]:
+        """Calls that are open now, oldest first, after the one of this id; of one agent, or of all."""
+        ...
+
     async def abandoned(self) -> Sequence[OpenCall]:
         """Open intents of broker processes that no longer run."""
         ...
@@ -132,7 +140,7 @@ class JournalStore(Protocol):
         """Add an agent and its first secret *and* record it.
 
         Raises:
-            InvalidRequest: the id is taken.
+            Conflict: the id is taken.
         """
         ...
 
@@ -271,6 +279,12 @@ class Journal:
             used=None if approval is None else (approval.id, self._scribe.used(record, approval)),
         )
 
+    async def stop_requested(self, call: OpenCall, *, by: str, reason: str) -> None:
+        """Record that an operator wants an open call to be stopped."""
+        facts: Facts = {"stopped": call.call, "by": by, "reason": reason}
+        agent = None if call.agent is None else AgentId(call.agent)
+        await self._store.append(Entry(call.log, Event.CALL_STOPPED, facts, agent=agent))
+
     async def recover(self) -> int:
         """Close every intent that a vanished process left open as `unknown`, charging what it held."""
         abandoned = await self._store.abandoned()
@@ -284,10 +298,10 @@ class Journal:
         """Add an agent with its first secret; `by` is the operator who did it.
 
         Raises:
-            InvalidRequest: the id is taken, or the organisation would be the deployment's own log.
+            Conflict: the id is taken, or the organisation would be the deployment's own log.
         """
         if agent.organisation == SYSTEM_LOG:
-            raise errors.InvalidRequest(
+            raise errors.Conflict(
                 f"`{SYSTEM_LOG}` is the log of the broker itself", hint="give the organisation another name"
             )
         facts: Facts = {"profile": _profile(agent), "by": by}
@@ -300,7 +314,7 @@ class Journal:
 
         Raises:
             UnknownTarget: there is no such agent.
-            InvalidRequest: it is revoked, which is for good.
+            Conflict: it is revoked, which is for good.
         """
         await self.change_agent(agent_id, lambda agent: replace(agent, status=status), by=by, reason=reason)
 
@@ -320,7 +334,7 @@ class Journal:
 
         Raises:
             UnknownTarget: there is no such agent.
-            InvalidRequest: it is revoked, which is for good.
+            Conflict: it is revoked, which is for good.
         """
 
         def unless_revoked(before: Agent) -> Agent:
@@ -329,7 +343,7 @@ class Journal:
                 return replace(after, attestation=level_of(after, self._clock())[0])
             if after == before:
                 return before
-            raise errors.InvalidRequest(
+            raise errors.Conflict(
                 f"`{agent_id}` is revoked for good", hint="enrol another agent: `broker agent add`"
             )
 
@@ -348,6 +362,14 @@ class Journal:
             return Entry(SYSTEM_LOG, Event.AGENT_CHANGED, facts, agent=agent_id)
 
         return await self._store.change_agent(agent_id, unless_revoked, entry)
+
+    async def drifted(self, agent_id: AgentId, why: str) -> None:
+        """Record that an agent was seen to differ from its manifest; its level falls until an operator
+        has looked at it.
+        """
+        await self.change_agent(
+            agent_id, lambda agent: replace(agent, drift=why[:MOST_DRIFT]), by="broker", reason="drift"
+        )
 
     async def lower_lapsed(self, agents: AgentStore) -> int:
         """Take their level from the agents whose manifest has ended; returns how many there were."""
@@ -384,9 +406,13 @@ class Journal:
         }
         await self._store.append(Entry(agent.organisation, Event.TOKEN_ISSUED, facts, agent=agent.id))
 
-    async def token_refused(self, agent: Agent, *, error: str, address: str) -> None:
-        """Record that an agent's client was refused a token; `error` is the OAuth error code."""
+    async def token_refused(self, agent: Agent, *, error: str, address: str, reason: str = "") -> None:
+        """Record that an agent's client was refused a token; `error` is the OAuth error code, `reason`
+        what the client is not told.
+        """
         facts: Facts = {"error": error, "address": self._scribe.digest(address.encode())}
+        if reason:
+            facts["reason"] = reason
         await self._store.append(Entry(agent.organisation, Event.TOKEN_REFUSED, facts, agent=agent.id))
 
 
@@ -455,4 +481,5 @@ def _profile(agent: Agent) -> Facts:
         "attributes": dict(agent.attributes),
         "attestation": agent.attestation,
         "manifest": None if agent.manifest is None else asdict(agent.manifest),
+        "drift": agent.drift,
     }

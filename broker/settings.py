@@ -40,6 +40,15 @@ class TokenSettings(Section):
     """Access tokens."""
 
     lifetime_s: int = Field(default=600, ge=60, le=3600, description="seconds an access token is valid")
+    manifest_mismatch: Literal["refuse", "narrow"] = Field(
+        default="refuse",
+        description="what happens when a client assertion contradicts the agent's signed manifest: no token,"
+        " or a token while the agent is at level A0 until an operator has looked at it",
+    )
+    manifest_required: bool = Field(
+        default=False,
+        description="an agent with a signed manifest has to name it in its client assertion",
+    )
     strict_audience: bool = Field(
         default=False,
         description="client assertions must name the issuer; the token endpoint is no audience",

@@ -11,6 +11,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "security.md"
 BEGIN = "<!-- begin: made from tests/_requirements.py by `python -m tests._requirements` -->\n"
 END = "<!-- end -->\n"
 
+ADMIN = "attacks/test_admin.py"
 TOKENS = "attacks/test_tokens.py"
 ENDPOINT = "attacks/test_token_endpoint.py"
 BYPASS = "attacks/test_policy_bypass.py"
@@ -291,6 +292,21 @@ THREATS = (
                         "test_that_says_another_model_than_the_record",
                         "test_made_of_noise",
                         "test_canonical_here_is_canonical_everywhere",
+                    )
+                },
+            ),
+            Requirement(
+                "identity:attestation:running",
+                "An agent that says it is something else than was signed gets no token, or falls to A0 until an"
+                " operator has looked; nobody but itself can make it drift, and nobody is told the reason.",
+                {
+                    ATTESTATION: (
+                        "test_an_agent_that_says_it_is_something_else_than_was_signed_gets_no_token",
+                        "test_where_it_is_narrowed_the_level_falls_and_stays_down_until_an_operator_has_looked",
+                        "test_an_ended_manifest_is_worth_nothing_to_the_agent_that_names_it",
+                        "test_where_it_is_required_nothing_gets_a_token_that_does_not_name_its_manifest",
+                        "test_a_stranger_cannot_make_an_agent_drift",
+                        "test_a_client_with_a_manifest_says_so_by_itself_and_one_with_an_old_one_is_found_out",
                     )
                 },
             ),
@@ -1016,6 +1032,68 @@ THREATS = (
                         "test_an_address_that_was_spelt_out_in_a_mail_is_no_destination",
                         "test_a_task_text_that_a_mail_has_dictated_makes_no_destination_of_its_own",
                         "test_what_was_judged_on_is_in_the_record_and_no_content_is",
+                    )
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "Operating the broker without being an operator",
+        "An agent, a web page, or an operator with fewer rights tries to change who may do what.",
+        (
+            Requirement(
+                "admin:identity",
+                "Operators have credentials of their own, which end; an agent's are of no use to operate the"
+                " broker, an operator's of none to call anything, and every wrong one gets the same answer.",
+                {
+                    ADMIN: (
+                        "test_without_an_operators_token_every_operation_gives_the_same_answer_as_a_path_that_is_not_there",
+                        "test_an_agents_token_is_of_no_use_to_operate_the_broker",
+                        "test_a_delegation_token_is_of_no_use_to_operate_the_broker",
+                        "test_an_operators_token_is_of_no_use_to_call_anything",
+                        "test_a_bent_token_is_refused_like_none",
+                        "test_a_token_that_has_expired_or_was_replaced_or_revoked_is_refused_from_the_next_request_on",
+                        "test_two_authorization_headers_are_none",
+                        "test_guessing_slows_down_and_locks_nobody_out_elsewhere",
+                        "test_a_wrong_token_in_the_name_of_an_operator_is_recorded_and_nothing_of_it_is_kept",
+                    )
+                },
+            ),
+            Requirement(
+                "admin:rights",
+                "Each operation needs one right, decided on the operation and not on the path; no right makes"
+                " operators, and no secret can be read back.",
+                {
+                    ADMIN: (
+                        "test_an_operator_without_a_right_can_do_nothing_that_needs_it",
+                        "test_every_operation_that_changes_something_needs_a_right_to_change",
+                        "test_no_operator_can_make_operators_or_give_themselves_rights_over_http",
+                        "test_nothing_that_is_secret_can_be_read_back",
+                        "test_a_bent_path_leads_nowhere",
+                        "test_a_method_can_not_be_overridden",
+                    )
+                },
+            ),
+            Requirement(
+                "admin:browser",
+                "A page of another site can neither ask nor learn anything: there are no cookies, no CORS, and"
+                " nothing that a form can send is a body.",
+                {
+                    ADMIN: (
+                        "test_a_token_in_the_url_a_cookie_or_a_form_is_not_even_read",
+                        "test_a_page_of_another_site_can_neither_ask_nor_learn_anything",
+                        "test_what_a_page_can_send_without_asking_first_is_no_body",
+                    )
+                },
+            ),
+            Requirement(
+                "admin:input",
+                "A request that is not exactly what was asked for changes nothing.",
+                {
+                    ADMIN: (
+                        "test_a_cursor_cannot_be_made_bent_or_used_for_another_list_or_by_somebody_else",
+                        "test_a_body_that_is_not_exactly_what_was_asked_for_changes_nothing",
+                        "test_a_body_that_is_too_large_is_not_read",
                     )
                 },
             ),

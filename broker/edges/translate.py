@@ -42,6 +42,7 @@ _TABLE: Final[dict[type[errors.BrokerError], Wire]] = {
     errors.BrokerError: Wire(Audience.HOST, 500, INTERNAL_ERROR, 1),
     errors.Unauthenticated: Wire(Audience.HOST, 401, INVALID_PARAMS, 4),
     errors.InvalidRequest: Wire(Audience.HOST, 400, INVALID_PARAMS, 2),
+    errors.Conflict: Wire(Audience.HOST, 409, INVALID_PARAMS, 2),
     errors.Refused: Wire(Audience.MODEL, 403, INVALID_PARAMS, 3),
     errors.UnknownTarget: Wire(Audience.HOST, 404, INVALID_PARAMS, 5),
     errors.Denied: Wire(Audience.MODEL, 403, INVALID_PARAMS, 3),

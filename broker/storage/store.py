@@ -10,6 +10,7 @@ from broker.grants import GrantKeeper
 from broker.identity.interface import AgentStore, KeyStore, ReplayStore, Standing
 from broker.journal import JournalStore
 from broker.ledger.interface import LedgerReader
+from broker.operators import OperatorKeeper
 from broker.signals import Signals
 
 
@@ -25,6 +26,7 @@ class Store:
     keys: KeyStore
     credentials: CredentialStore
     replays: ReplayStore
+    operators: OperatorKeeper
     log: Log
     ledger: LedgerReader
     signals: Signals

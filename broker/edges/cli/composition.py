@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from broker.configuration.places import Key
     from broker.consents import ApprovalKeeper
     from broker.credentials import Credentials
+    from broker.grants import GrantKeeper, Grants
     from broker.identity.interface import AgentStore
     from broker.identity.keys import Keys
+    from broker.identity.operators import OperatorStore
     from broker.journal import Journal
     from broker.ledger.interface import LedgerReader
+    from broker.operators import Operators
     from broker.settings import Settings
     from broker.signals import Signals
 
@@ -34,6 +37,16 @@ class Store(Protocol):
     @property
     def agents(self) -> "AgentStore":
         """The agents."""
+        ...
+
+    @property
+    def grants(self) -> "GrantKeeper":
+        """Delegations."""
+        ...
+
+    @property
+    def operators(self) -> "OperatorStore":
+        """The operators."""
         ...
 
     @property
@@ -78,6 +91,16 @@ class Office(Protocol):
     @property
     def credentials(self) -> "Credentials":
         """Changes secrets, keys and tokens."""
+        ...
+
+    @property
+    def grants(self) -> "Grants":
+        """Revokes delegations."""
+        ...
+
+    @property
+    def operators(self) -> "Operators":
+        """Adds and revokes operators."""
         ...
 
 

@@ -20,6 +20,7 @@ from broker.storage.sqlite.credentials import SqliteCredentials
 from broker.storage.sqlite.flow import SqliteFlow
 from broker.storage.sqlite.grants import SqliteGrants
 from broker.storage.sqlite.journal import SqliteJournal
+from broker.storage.sqlite.operators import SqliteOperators
 from broker.storage.sqlite.reading import SqliteLedger, SqliteLog
 from broker.storage.sqlite.writer import Writer
 from broker.storage.store import Store
@@ -62,6 +63,7 @@ async def open_store(
                 keys=SqliteKeys(writer, reader),
                 credentials=credentials,
                 replays=credentials,
+                operators=SqliteOperators(writer, reader),
                 log=SqliteLog(writer, reader, bulk),
                 ledger=SqliteLedger(reader, clock),
                 signals=LocalSignals(),

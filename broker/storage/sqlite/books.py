@@ -11,7 +11,7 @@ from dataclasses import replace
 import apsw
 
 from broker.audit.interface import Entry, Event, Receipt
-from broker.errors import InvalidRequest, UnknownTarget
+from broker.errors import Conflict, InvalidRequest, UnknownTarget
 from broker.identity.interface import KeyState, KeyUse, StoredKey
 from broker.journal import Closing, Opened, Opening
 from broker.ledger.interface import Notice, Override
@@ -25,6 +25,7 @@ from broker.storage.sqlite.credential_books import CredentialBooks
 from broker.storage.sqlite.flow_books import FlowBooks
 from broker.storage.sqlite.grant_books import GrantBooks
 from broker.storage.sqlite.logs import MICRO, Logs
+from broker.storage.sqlite.operator_books import OperatorBooks
 from broker.storage.sqlite.sightings import Sightings
 from broker.storage.sqlite.standing import Standing
 
@@ -40,6 +41,7 @@ class Books:
         self.credentials = CredentialBooks(connection, self._logs)
         self.grants = GrantBooks(connection, self._logs)
         self.approvals = ApprovalBooks(connection, self._logs)
+        self.operators = OperatorBooks(connection, self._logs)
         self._standing = Standing(connection)
         self._sightings = Sightings(connection)
         self._flow = FlowBooks(connection)
@@ -149,7 +151,7 @@ class Books:
     def enrol(self, agent: Agent, secret_digest: bytes, entry: Entry) -> None:
         """See `JournalStore.enrol`."""
         if self._has_agent(agent.id):
-            raise InvalidRequest(f"there is already an agent `{agent.id}`", hint="choose another id")
+            raise Conflict(f"there is already an agent `{agent.id}`", hint="choose another id")
         self._logs.append(entry)
         self._connection.execute(INSERT, row_of(agent))
         self._connection.execute(

@@ -79,7 +79,8 @@ create table agent (
     changed_at   integer not null, -- Unix seconds
     attestation  text not null,
     manifest     text,    -- JSON object
-    attested_until integer -- Unix seconds; while attestation is A2
+    attested_until integer, -- Unix seconds; while attestation is A2
+    drift        text     -- how it was seen to differ from its manifest
 ) strict, without rowid;
 
 create table agent_seen ( -- apart from the agent: what is written often must not move its number
@@ -121,6 +122,16 @@ create table broker_key (
     created_at integer not null,
     state      text not null, -- next, active, retiring
     not_after  integer
+) strict, without rowid;
+
+-- People who run the broker. An operator is never deleted: the log names them.
+create table operator (
+    id         text primary key,
+    rights     text not null, -- JSON array
+    created_at integer not null,
+    expires_at integer not null, -- of the token
+    revoked_at integer,
+    digest     blob not null  -- SHA-256 of the token
 ) strict, without rowid;
 
 -- Grants: each row is one hop of a delegation. A revoked hop ends everything below it.

@@ -33,6 +33,7 @@ from broker.edges.oauth import routes as oauth_routes
 from broker.edges.oauth.exchange import TokenExchange
 from broker.edges.oauth.revocation import Revoker
 from broker.errors import BrokerError, ConfigurationError, StorageUnavailable
+from broker.fetching import Fetcher
 from broker.grants import Delegator, Grants
 from broker.guardrails.screen import Screen
 from broker.identity.authenticator import TokenAuthenticator, access_tokens
@@ -41,6 +42,7 @@ from broker.identity.delegation import Delegations
 from broker.identity.dpop import Proofs
 from broker.identity.federation import Federation
 from broker.identity.keys import Keys, load_keys
+from broker.identity.published_keys import PublishedKeys
 from broker.identity.seals import Sealer
 from broker.identity.token_keys import TokenKeys
 from broker.inflight import InFlight
@@ -306,12 +308,14 @@ def _authority(settings: Settings, folder: Path, back: Office, policy: PolicyEng
     identity = TokenAuthenticator(settings, back.keys, store.agents, chains)
     tokens = access_tokens(settings, back.keys, time.time)
     delegator = Delegator(Delegations(tokens, store.agents, policy.may_delegate, time.time), grants)
+    published = PublishedKeys(Fetcher(), time.time)
     oauth = oauth_routes(
         settings,
         keys=back.keys,
         agents=store.agents,
         replays=store.replays,
-        federation=Federation(settings.federation, folder, settings.issuer, time.time),
+        federation=Federation(settings.federation, folder, settings.issuer, time.time, published=published),
+        published=published,
         exchange=TokenExchange(settings.resource, identity, delegator),
         log=back.journal,
         identity=identity,

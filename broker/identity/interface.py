@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from typing import Protocol
 
 from broker.model import Agent, AgentId, CallId, Grant, GrantId, Principal
@@ -16,6 +17,11 @@ class Secret:
     created_at: int
     not_after: int | None = None
 
+    @property
+    def id(self) -> str:
+        """What tokens and records call it; it says nothing about the secret."""
+        return f"secret:{sha256(self.digest).hexdigest()[:16]}"
+
 
 @dataclass(frozen=True, slots=True)
 class AgentKey:
@@ -27,6 +33,36 @@ class AgentKey:
     kid: str
     jwk: str
     created_at: int
+
+    @property
+    def id(self) -> str:
+        """What tokens and records call it."""
+        return f"key:{self.kid}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAddress:
+    """Where an agent publishes its public keys (`jwks_uri`, RFC 7591 §2)."""
+
+    url: str
+    created_at: int
+
+    @property
+    def id(self) -> str:
+        """What tokens and records call whatever key is published there."""
+        return f"jwks:{sha256(self.url.encode()).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How a client has shown who it is."""
+
+    method: str
+    """As in the metadata (RFC 8414 §2), or `workload_token`."""
+    credential: str | None
+    """Which of its credentials: tokens that are issued for it end with it. None: it has none here."""
+    issuer: str | None = None
+    """Who vouches for it, where the broker itself does not."""
 
 
 class KeyUse(StrEnum):
@@ -91,6 +127,10 @@ class AgentStore(Protocol):
 
     async def keys(self, agent_id: AgentId) -> Sequence[AgentKey]:
         """The public keys of an agent's client, newest first."""
+        ...
+
+    async def key_address(self, agent_id: AgentId) -> KeyAddress | None:
+        """Where an agent publishes its keys, if it does."""
         ...
 
     async def revoked(self, token_id: str) -> bool:
@@ -170,6 +210,18 @@ class ReplayStore(Protocol):
 
         Raises:
             StorageUnavailable: it cannot be noted, so what bears it must not be taken.
+        """
+        ...
+
+
+class KeySource(Protocol):
+    """Where key sets of others come from."""
+
+    async def fetch(self, url: str, *, largest: int, allow_private: bool) -> bytes:
+        """A document of at most `largest` bytes; takes seconds at most.
+
+        Raises:
+            UpstreamError: it cannot be had.
         """
         ...
 

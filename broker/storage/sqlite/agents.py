@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 import apsw
 import orjson
 
-from broker.identity.interface import AgentKey, Fallen, KeyState, KeyUse, Secret, StoredKey
+from broker.identity.interface import AgentKey, Fallen, KeyAddress, KeyState, KeyUse, Secret, StoredKey
 from broker.model import Agent, AgentId, AgentStatus, GrantId, Principal
 from broker.storage.sqlite.agent_rows import COLUMNS, agent_of
 from broker.storage.sqlite.changes import Changes
@@ -92,6 +92,16 @@ class SqliteAgents:
             return [AgentKey(kid, jwk, created_at) for kid, jwk, created_at in rows]
         except apsw.Error as error:
             raise unavailable(error) from error
+
+    async def key_address(self, agent_id: AgentId) -> KeyAddress | None:
+        """See `AgentStore`."""
+        try:
+            row = self._reader.execute(
+                "select url, created_at from agent_jwks where agent = ?", (agent_id,)
+            ).fetchone()
+        except apsw.Error as error:
+            raise unavailable(error) from error
+        return KeyAddress(*row) if row else None
 
     async def revoked(self, token_id: str) -> bool:
         """See `AgentStore`."""

@@ -2,7 +2,7 @@
 
 from broker.audit.interface import Entry
 from broker.errors import InvalidRequest, UnknownTarget
-from broker.identity.interface import AgentKey, KeyState, StoredKey
+from broker.identity.interface import AgentKey, KeyAddress, KeyState, StoredKey
 from broker.model import AgentId
 from broker.storage.sqlite.connection import Connection
 from broker.storage.sqlite.logs import MICRO, Logs
@@ -60,6 +60,31 @@ class CredentialBooks:
             raise UnknownTarget(f"`{agent_id}` has no key `{kid}`", hint="`broker agent key list` shows all")
         self._logs.append(entry)
         self._connection.execute("delete from agent_key where agent = ? and kid = ?", named)
+
+    def publish_keys(self, agent_id: AgentId, address: KeyAddress, entry: Entry) -> None:
+        """See `CredentialStore.publish_keys`."""
+        self._known(agent_id)
+        row = self._connection.execute("select url from agent_jwks where agent = ?", (agent_id,)).fetchone()
+        if row is not None:
+            raise InvalidRequest(
+                f"`{agent_id}` publishes its keys at `{row[0]}`",
+                hint=f"first `broker agent key remove {agent_id} {row[0]}`",
+            )
+        self._logs.append(entry)
+        self._connection.execute(
+            "insert into agent_jwks values (?, ?, ?)", (agent_id, address.url, address.created_at)
+        )
+
+    def unpublish_keys(self, agent_id: AgentId, url: str, entry: Entry) -> None:
+        """See `CredentialStore.unpublish_keys`."""
+        named = (agent_id, url)
+        run = self._connection.execute
+        if not run("select 1 from agent_jwks where agent = ? and url = ?", named).fetchone():
+            raise UnknownTarget(
+                f"`{agent_id}` publishes no keys at `{url[:200]}`", hint="`broker agent key list` shows all"
+            )
+        self._logs.append(entry)
+        run("delete from agent_jwks where agent = ? and url = ?", named)
 
     def revoke_token(self, token_id: str, expires_at: int, entry: Entry) -> None:
         """See `CredentialStore.revoke_token`."""

@@ -28,18 +28,18 @@ CACHED_TOKENS = 10_000
 
 @dataclass(slots=True)
 class _Known:
-    """A token whose signature was checked, and the principal it last stood for."""
+    """A token whose signature was checked, and the principal that it stood for at `version`."""
 
     claims: AccessToken
     principal: Principal
+    version: int
 
 
 class TokenAuthenticator:
     """Implements `Authenticator` for tokens of this broker.
 
-    The signature of a token is checked once. Its expiry, the agent's live record and every hop of a
-    delegation are looked at on every call, so a suspended agent is refused although its token is
-    still valid.
+    The signature of a token is checked once. Its expiry, and whether anything has changed that it stands
+    on, is looked at on every call, so a suspended agent is refused although its token is still valid.
 
     Args:
         settings: issuer and resource that tokens must name.
@@ -156,15 +156,19 @@ class TokenAuthenticator:
             del self._known[fingerprint]
             raise expired(late)
         self._known.move_to_end(fingerprint)
-        agent = await self._active(known.claims)
-        if known.principal.agent is not agent:
-            known.principal = _principal(known.claims, agent)
+        version = await self._agents.version()
+        if known.version != version:
+            agent = await self._active(known.claims)
+            if known.principal.agent is not agent:
+                known.principal = _principal(known.claims, agent)
+            known.version = version
         return known.principal, known.claims
 
     async def _first_seen(self, fingerprint: bytes, token: str) -> tuple[Principal, AccessToken]:
         claims = self._tokens.verify(token)
+        version = await self._agents.version()
         principal = _principal(claims, await self._active(claims))
-        self._known[fingerprint] = _Known(claims, principal)
+        self._known[fingerprint] = _Known(claims, principal, version)
         if len(self._known) > self._capacity:
             self._known.popitem(last=False)
         return principal, claims

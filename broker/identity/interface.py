@@ -134,7 +134,11 @@ class AgentStore(Protocol):
         ...
 
     async def revoked(self, token_id: str) -> bool:
-        """Whether an access token was revoked; asked on every call."""
+        """Whether an access token was revoked."""
+        ...
+
+    async def version(self) -> int:
+        """Grows with every change of an agent or a credential and every revocation; asked on every call."""
         ...
 
 

@@ -53,6 +53,7 @@ class MemoryAgents:
         self.stored_secrets: dict[str, list[Secret]] = {}
         self.stored_keys: dict[str, list[AgentKey]] = {}
         self.addresses: dict[str, str] = {}
+        self._asked = 0
         self.revoked_tokens: set[str] = set()
 
     def enrol(self, agent_id: str, *, not_after: int | None = None) -> str:
@@ -85,6 +86,11 @@ class MemoryAgents:
     async def key_address(self, agent_id: AgentId) -> KeyAddress | None:
         url = self.addresses.get(agent_id)
         return None if url is None else KeyAddress(url, NOW)
+
+    async def version(self) -> int:
+        """Another one each time: what a test does to the dictionaries goes unnoticed."""
+        self._asked += 1
+        return self._asked
 
     async def revoked(self, token_id: str) -> bool:
         return token_id in self.revoked_tokens

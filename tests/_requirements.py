@@ -13,6 +13,7 @@ END = "<!-- end -->\n"
 
 TOKENS = "attacks/test_tokens.py"
 ENDPOINT = "attacks/test_token_endpoint.py"
+CREDENTIALS = "attacks/test_credentials.py"
 BYPASS = "attacks/test_policy_bypass.py"
 CONTENT = "attacks/test_secrets_in_content.py"
 TAMPERING = "attacks/test_log_tampering.py"
@@ -117,6 +118,29 @@ THREATS = (
                     "e2e/test_bad_input.py": (
                         "test_a_suspended_agent_is_refused_at_its_next_call_and_let_in_again_when_resumed",
                         "test_a_token_of_an_agent_that_is_gone_is_refused",
+                    ),
+                },
+            ),
+            Requirement(
+                "identity:credential:end",
+                "A token, whatever was delegated with it, and calls under way end with the one credential or signing"
+                " key behind it.",
+                {
+                    CREDENTIALS: (
+                        "test_a_token_ends_with_the_secret_that_it_was_issued_for_and_no_other_token_does",
+                        "test_a_token_of_a_secret_in_its_grace_is_good_no_longer_than_that",
+                        "test_a_token_ends_with_the_key_that_it_was_issued_for_and_not_with_another_one",
+                        "test_what_was_delegated_with_a_credential_ends_with_it_in_either_form",
+                        "test_a_token_that_was_taken_up_ends_with_the_credential_of_who_took_it_up",
+                        "test_nothing_more_is_handed_on_with_a_token_of_a_credential_that_is_gone",
+                        "test_the_drop_of_a_signing_key_ends_its_tokens_and_whatever_was_delegated",
+                        "test_a_call_that_runs_ends_with_the_credential_or_the_key_behind_its_token",
+                        "test_what_a_call_lets_others_do_ends_while_they_do_it_when_the_call_is_over",
+                    ),
+                    "contract/test_standing.py": (
+                        "test_no_intent_follows_the_end_of_the_credential_that_its_token_was_issued_for",
+                        "test_a_chain_ends_with_the_credential_that_any_of_its_hops_was_granted_with",
+                        "test_no_intent_follows_the_drop_of_the_key_that_signed_its_token_and_what_it_delegated_ends",
                     ),
                 },
             ),

@@ -65,6 +65,10 @@ class Evidence:
     """Who vouches for it, where the broker itself does not."""
 
 
+FOREVER = 2**53 - 1
+"""The end, in Unix seconds, of what has none."""
+
+
 class KeyUse(StrEnum):
     """What a key of the broker is for. Each use has keys of its own."""
 
@@ -133,6 +137,15 @@ class AgentStore(Protocol):
         """Where an agent publishes its keys, if it does."""
         ...
 
+    async def credential_end(self, agent_id: AgentId, credential: str) -> int | None:
+        """When a credential of an agent ends, in Unix seconds; `FOREVER` if it does not, None if it is gone.
+
+        Args:
+            agent_id: whose.
+            credential: the `id` of a `Secret`, an `AgentKey` or a `KeyAddress`.
+        """
+        ...
+
     async def revoked(self, token_id: str) -> bool:
         """Whether an access token was revoked."""
         ...
@@ -144,11 +157,15 @@ class AgentStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Fallen:
-    """What of some chains has fallen: agents with what they are now instead of active, hops, tokens."""
+    """What of some chains has fallen: agents with what they are now instead of active, hops, tokens, the
+    credentials of agents, and keys of the broker that have signed tokens.
+    """
 
     agents: Mapping[AgentId, str]
     grants: frozenset[GrantId] = frozenset()
     tokens: frozenset[str] = frozenset()
+    credentials: frozenset[tuple[AgentId, str]] = frozenset()
+    keys: frozenset[str] = frozenset()
 
 
 class Standing(Protocol):
@@ -160,6 +177,10 @@ class Standing(Protocol):
 
     async def fallen(self, principals: Collection[Principal]) -> Fallen:
         """What has fallen of everything that these chains stand on."""
+        ...
+
+    async def ended(self, calls: Collection[CallId]) -> frozenset[CallId]:
+        """Which of these calls are not open any more, in whichever process they ran."""
         ...
 
 
@@ -230,16 +251,36 @@ class KeySource(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """What is written down of a token. `expires_at` is Unix seconds."""
+
+    id: str
+    transaction: str
+    scope: str
+    expires_at: int
+    key: str | None
+    """Which of the broker's keys has signed it."""
+    bound: bool
+    """Whether it is worth something only to who has a key of its own (RFC 9449)."""
+
+
 class TokenLog(Protocol):
     """Where it is written down that a token was issued, or refused to a client that exists."""
 
-    async def token_issued(
-        self, agent: Agent, *, token_id: str, transaction: str, scope: str, expires_at: int, address: str
-    ) -> None:
-        """Record a token. It is handed out only after this returns.
+    async def token_issued(self, agent: Agent, token: Issue, evidence: Evidence, *, address: str) -> None:
+        """Record a token, and how its client has shown who it is. It is handed out only after this returns.
 
         Raises:
             StorageUnavailable: it cannot be recorded, so it is not handed out.
+        """
+        ...
+
+    async def token_introspected(self, agent: Agent, *, token_id: str, active: bool) -> None:
+        """Record that an agent has asked about a token of this broker, and what it was told.
+
+        Raises:
+            StorageUnavailable: it cannot be recorded, so nothing is told.
         """
         ...
 

@@ -77,6 +77,8 @@ async def test_a_workload_is_the_agent_that_is_written_down_for_it_as_often_as_i
         )
         assert await o.ask(svid) == 200
         assert o.acted == ["researcher"] * 4 + ["intern"]
+        evidence = [(e.method, e.credential, e.issuer) for e in o.broker.log.evidence]
+        assert evidence == [("workload_token", None, CLUSTER)] * 4 + [("workload_token", None, CI)]
 
 
 async def test_a_workload_that_is_not_written_down_is_nobody(tmp_path):

@@ -79,7 +79,7 @@ def routes(
             endpoint(TokenEndpoint(server, exchange, Proofs(replays, clock), log, refusals).serve),
         ),
         Route("/oauth/revoke", endpoint(RevocationEndpoint(tokens, revoker, refusals).serve)),
-        Route("/oauth/introspect", endpoint(IntrospectionEndpoint(settings, identity, refusals).serve)),
+        Route("/oauth/introspect", endpoint(IntrospectionEndpoint(settings, identity, log, refusals).serve)),
         Route("/oauth/authorize", _no_interactive_grants(settings)),
         Route("/oauth/.well-known/jwks.json", _jwks(keys.tokens), methods=["GET"]),
         # RFC 8414 §3.1 inserts the path of the issuer; the others are where clients also look.

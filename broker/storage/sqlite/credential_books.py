@@ -99,6 +99,9 @@ class CredentialBooks:
         self._logs.append(entry)
         run, use = self._connection.execute, key.use.value
         run("delete from broker_key where use = ? and not_after <= ?", (use, now))
+        if until <= now:  # it has leaked: what its tokens were exchanged for may be forged as well
+            ended = "update delegation set revoked_at = ? where revoked_at is null and expires_at > ?"
+            run(ended, (now, now))
         run(
             "update broker_key set state = ?, not_after = ? where use = ? and state = ?",
             (KeyState.RETIRING.value, until, use, KeyState.ACTIVE.value),

@@ -9,7 +9,18 @@ from broker.errors import UpstreamUnreachable
 from broker.identity.assertions import Assertions
 from broker.identity.clients import Clients, digest, new_secret
 from broker.identity.federation import Federation
-from broker.identity.interface import AgentKey, KeyAddress, KeySource, KeyState, KeyUse, Secret, StoredKey
+from broker.identity.interface import (
+    FOREVER,
+    AgentKey,
+    Evidence,
+    Issue,
+    KeyAddress,
+    KeySource,
+    KeyState,
+    KeyUse,
+    Secret,
+    StoredKey,
+)
 from broker.identity.jwks import read_key
 from broker.identity.published_keys import PublishedKeys
 from broker.model import Agent, AgentId, AgentStatus, Json, OrganisationId
@@ -92,6 +103,12 @@ class MemoryAgents:
         self._asked += 1
         return self._asked
 
+    async def credential_end(self, agent_id: AgentId, credential: str) -> int | None:
+        ends = {secret.id: secret.not_after or FOREVER for secret in await self.secrets(agent_id)}
+        ends |= {key.id: FOREVER for key in await self.keys(agent_id)}
+        address = await self.key_address(agent_id)
+        return (ends | ({address.id: FOREVER} if address else {})).get(credential)
+
     async def revoked(self, token_id: str) -> bool:
         return token_id in self.revoked_tokens
 
@@ -155,11 +172,15 @@ class MemoryReplays:
 class MemoryTokenLog:
     issued: list[tuple[str, str]] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)
+    introspected: list[tuple[str, str, bool]] = field(default_factory=list)
 
-    async def token_issued(
-        self, agent: Agent, *, token_id: str, transaction: str, scope: str, expires_at: int, address: str
-    ) -> None:
-        self.issued.append((agent.id, token_id))
+    async def token_issued(self, agent: Agent, token: Issue, evidence: Evidence, *, address: str) -> None:
+        self.issued.append((agent.id, token.id))
+        self.evidence.append(evidence)
+
+    async def token_introspected(self, agent: Agent, *, token_id: str, active: bool) -> None:
+        self.introspected.append((agent.id, token_id, active))
 
     async def token_refused(self, agent: Agent, *, error: str, address: str) -> None:
         self.refused.append((agent.id, error))

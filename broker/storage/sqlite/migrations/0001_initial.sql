@@ -148,7 +148,8 @@ create table delegation (
     limits       text,    -- JSON array of [pattern, conditions by argument]
     cap          integer, -- micro-USD
     max_calls    integer,
-    revoked_at   integer  -- Unix seconds
+    revoked_at   integer, -- Unix seconds
+    credential   text     -- of by_agent; the hop ends with it
 ) strict, without rowid;
 create index delegation_parent on delegation (parent) where parent is not null;
 create index delegation_root on delegation (txn) where parent is null;
@@ -187,6 +188,12 @@ create trigger jwks_added after insert on agent_jwks begin
     update agent_version set version = version + 1;
 end;
 create trigger jwks_removed after delete on agent_jwks begin
+    update agent_version set version = version + 1;
+end;
+create trigger signing_key_changed after update on broker_key when new.use = 'tokens' begin
+    update agent_version set version = version + 1;
+end;
+create trigger signing_key_removed after delete on broker_key when old.use = 'tokens' begin
     update agent_version set version = version + 1;
 end;
 create trigger token_revoked after insert on revoked_token begin

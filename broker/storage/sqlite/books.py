@@ -73,7 +73,7 @@ class Books:
         call, principal = opening.call, opening.principal
         if self._accounts.held_by(call) is not None:
             raise InvalidRequest(f"the call `{call}` is already open")
-        self._standing.check(principal)
+        self._standing.check(principal, self._logs.now // MICRO)
         self._check_hops(principal.grants)
         self._accounts.check(opening.quote, self._logs.now)
         if opening.step is not None:

@@ -36,6 +36,7 @@ from broker.edges.oauth import routes as oauth_routes
 from broker.edges.oauth.exchange import TokenExchange
 from broker.edges.oauth.revocation import Revoker
 from broker.errors import BrokerError, ConfigurationError, StorageUnavailable
+from broker.fetching import Fetcher
 from broker.flow.transactions import Transactions
 from broker.grants import Delegator, Grants
 from broker.guardrails.screen import Screen
@@ -45,9 +46,10 @@ from broker.identity.delegation import Delegations
 from broker.identity.dpop import Proofs
 from broker.identity.federation import Federation
 from broker.identity.keys import Keys, load_keys
+from broker.identity.published_keys import PublishedKeys
 from broker.identity.seals import Sealer
 from broker.identity.token_keys import TokenKeys
-from broker.inflight import InFlight
+from broker.inflight import CHANGED, InFlight
 from broker.journal import Journal
 from broker.ledger.prices import Prices
 from broker.ledger.rules import load_budgets
@@ -59,13 +61,14 @@ from broker.policy.load import shipped_policies
 from broker.record import Scribe
 from broker.references import resolve_secret
 from broker.settings import ConnectorSettings, Settings
+from broker.signals import Signals
 from broker.storage.sqlite import open_store
 from broker.storage.store import Store
 
 logger = logging.getLogger("broker.app")
 
-KEYS_LOOK_S = 0.25
-"""How often the signing keys are looked at for changes, in seconds."""
+KEYS_AGAIN_S = 1.0
+"""How soon changed signing keys are tried again that could not be read, in seconds."""
 
 OVERRIDES_LOOK_S = 1.0
 """How often it is looked whether an operator has overridden a cap, in seconds."""
@@ -181,7 +184,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         tasks.start_soon(inflight.watch, back.store.signals)
         tasks.start_soon(inflight.obey, back.store.signals)
         tasks.start_soon(_publisher(settings, back).run)
-        tasks.start_soon(_follow_keys, back.keys.tokens)
+        tasks.start_soon(_follow_keys, back.keys.tokens, back.store.signals)
         tasks.start_soon(_follow_overrides, back.store, prices)
         tasks.start_soon(_follow_manifests, back)
         tasks.start_soon(_follow_approvals, consents)
@@ -294,15 +297,24 @@ def _first_mistake(connector: str, error: ValidationError) -> str:
     return f"{where}: {first['msg'].removeprefix('Value error, ')}"
 
 
-async def _follow_keys(keys: TokenKeys) -> None:
+async def _follow_keys(keys: TokenKeys, signals: Signals) -> None:
     """Take changed signing keys into use. While they cannot be read the previous ones stay in use."""
+    async with signals.subscribe(CHANGED) as changes:
+        await _renew(keys)  # they may have changed since they were read at the start
+        async for _ in changes:
+            await _renew(keys)
+
+
+async def _renew(keys: TokenKeys) -> None:
     while True:
-        await anyio.sleep(KEYS_LOOK_S)
         try:
             if await keys.refresh():
                 logger.info("signing keys changed: tokens are signed with %s", keys.active.kid)
         except (ConfigurationError, StorageUnavailable) as error:
             logger.warning("signing keys not read, the previous ones stay in use: %s", error.message)
+            await anyio.sleep(KEYS_AGAIN_S)
+        else:
+            return
 
 
 async def _follow_approvals(consents: Consents) -> None:
@@ -386,12 +398,14 @@ def _authority(settings: Settings, folder: Path, back: Office, policy: PolicyEng
     identity = TokenAuthenticator(settings, back.keys, store.agents, chains)
     tokens = access_tokens(settings, back.keys, time.time)
     delegator = Delegator(Delegations(tokens, store.agents, policy.may_delegate, time.time), grants)
+    published = PublishedKeys(Fetcher(), time.time)
     oauth = oauth_routes(
         settings,
         keys=back.keys,
         agents=store.agents,
         replays=store.replays,
-        federation=Federation(settings.federation, folder, settings.issuer, time.time),
+        federation=Federation(settings.federation, folder, settings.issuer, time.time, published=published),
+        published=published,
         exchange=TokenExchange(settings.resource, identity, delegator),
         log=back.journal,
         identity=identity,

@@ -7,7 +7,7 @@ thumbprint, a token by its id.
 from typing import Protocol
 
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts
-from broker.identity.interface import AgentKey, KeyUse, StoredKey
+from broker.identity.interface import AgentKey, KeyAddress, KeyUse, StoredKey
 from broker.model import AgentId, OrganisationId
 
 
@@ -43,6 +43,23 @@ class CredentialStore(Protocol):
 
         Raises:
             UnknownTarget: it has no such key.
+        """
+        ...
+
+    async def publish_keys(self, agent_id: AgentId, address: KeyAddress, entry: Entry) -> None:
+        """Note where an agent publishes its keys *and* record it.
+
+        Raises:
+            UnknownTarget: there is no such agent.
+            InvalidRequest: it publishes them somewhere already.
+        """
+        ...
+
+    async def unpublish_keys(self, agent_id: AgentId, url: str, entry: Entry) -> None:
+        """Forget where an agent publishes its keys *and* record it.
+
+        Raises:
+            UnknownTarget: it does not publish them there.
         """
         ...
 
@@ -102,6 +119,25 @@ class Credentials:
         """
         entry = _changed(agent_id, {"change": "key_removed", "kid": kid, "by": by})
         await self._store.remove_key(agent_id, kid, entry)
+
+    async def publish_keys(self, agent_id: AgentId, address: KeyAddress, *, by: str) -> None:
+        """Let an agent authenticate with whatever keys it publishes at an address, besides those it has here.
+
+        Raises:
+            UnknownTarget: there is no such agent.
+            InvalidRequest: it publishes them somewhere already.
+        """
+        entry = _changed(agent_id, {"change": "keys_published", "url": address.url, "by": by})
+        await self._store.publish_keys(agent_id, address, entry)
+
+    async def unpublish_keys(self, agent_id: AgentId, url: str, *, by: str) -> None:
+        """Refuse the keys that an agent publishes from now on.
+
+        Raises:
+            UnknownTarget: it does not publish them there.
+        """
+        entry = _changed(agent_id, {"change": "keys_unpublished", "url": url, "by": by})
+        await self._store.unpublish_keys(agent_id, url, entry)
 
     async def revoke_token(
         self, token_id: str, expires_at: int, *, organisation: OrganisationId, of: AgentId, by: AgentId

@@ -19,7 +19,7 @@ from broker.approvals.interface import ApprovalId
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts, Outcome, Receipt
 from broker.flow.step import Seen, Step
 from broker.identity.attestation import level_of
-from broker.identity.interface import AgentStore
+from broker.identity.interface import AgentStore, Evidence, Issue
 from broker.ledger.interface import NOTHING, Notice, Override, Quote, Settlement
 from broker.model import Agent, AgentId, AgentStatus, Answer, Call, Clock, MicroUSD, Principal, SideEffect
 from broker.record import CallRecord, Scribe
@@ -393,18 +393,26 @@ class Journal:
         """Record which policies are in force from now on."""
         await self._store.append(Entry(SYSTEM_LOG, Event.POLICY_CHANGED, {"policy": version}))
 
-    async def token_issued(
-        self, agent: Agent, *, token_id: str, transaction: str, scope: str, expires_at: int, address: str
-    ) -> None:
-        """Record an access token of an agent. `expires_at` is Unix time in seconds."""
+    async def token_issued(self, agent: Agent, token: Issue, evidence: Evidence, *, address: str) -> None:
+        """Record an access token of an agent, and what it was issued for."""
         facts: Facts = {
-            "token": token_id,
-            "cause": {"task": transaction},
-            "scope": scope,
-            "expires_at": expires_at,
+            "token": token.id,
+            "cause": {"task": token.transaction},
+            "scope": token.scope,
+            "expires_at": token.expires_at,
+            "signed_by": token.key,
+            "bound": token.bound,
+            "method": evidence.method,
+            "credential": evidence.credential,
+            "issuer": evidence.issuer,
             "address": self._scribe.digest(address.encode()),
         }
         await self._store.append(Entry(agent.organisation, Event.TOKEN_ISSUED, facts, agent=agent.id))
+
+    async def token_introspected(self, agent: Agent, *, token_id: str, active: bool) -> None:
+        """Record that an agent asked about a token, and whether it was told that it is active."""
+        facts: Facts = {"token": token_id, "active": active}
+        await self._store.append(Entry(agent.organisation, Event.TOKEN_INTROSPECTED, facts, agent=agent.id))
 
     async def token_refused(self, agent: Agent, *, error: str, address: str, reason: str = "") -> None:
         """Record that an agent's client was refused a token; `error` is the OAuth error code, `reason`

@@ -5,9 +5,9 @@ ever references (`env:NAME`, `file:PATH`). Without any file the defaults run: SQ
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Section(BaseModel):
@@ -53,6 +53,10 @@ class TokenSettings(Section):
         default=False,
         description="client assertions must name the issuer; the token endpoint is no audience",
     )
+    private_jwks_uris: bool = Field(
+        default=False,
+        description="keys of agents may be fetched from private networks, and from this machine also by http",
+    )
 
 
 class FederationSettings(Section):
@@ -61,7 +65,13 @@ class FederationSettings(Section):
     issuer: str = Field(
         pattern=r"^[a-z][a-z0-9+.-]*://\S+$", description="the `iss` of its tokens, compared as a text"
     )
-    jwks: Path = Field(description="file with its public keys (RFC 7517); a new version is taken into use")
+    jwks: Path | None = Field(
+        default=None, description="file with its public keys (RFC 7517); a new version is taken into use"
+    )
+    jwks_uri: str | None = Field(default=None, description="instead: the address where it publishes them")
+    allow_private: bool = Field(
+        default=False, description="`jwks_uri` may be in a private network, or on this machine also by http"
+    )
     audience: str | None = Field(
         default=None, description="the `aud` its tokens must have; default: the broker's issuer"
     )
@@ -70,6 +80,14 @@ class FederationSettings(Section):
         description="for each agent the claims that its token must have, exactly: "
         '`researcher = { sub = "system:serviceaccount:agents:researcher" }`',
     )
+
+    @model_validator(mode="after")
+    def _one_place_of_keys(self) -> Self:
+        if (self.jwks is None) == (self.jwks_uri is None):
+            raise ValueError("give either `jwks` or `jwks_uri`")
+        if self.allow_private and self.jwks_uri is None:
+            raise ValueError("`allow_private` belongs to a `jwks_uri`")
+        return self
 
 
 class LimitSettings(Section):

@@ -14,6 +14,7 @@ END = "<!-- end -->\n"
 ADMIN = "attacks/test_admin.py"
 TOKENS = "attacks/test_tokens.py"
 ENDPOINT = "attacks/test_token_endpoint.py"
+CREDENTIALS = "attacks/test_credentials.py"
 BYPASS = "attacks/test_policy_bypass.py"
 CONTENT = "attacks/test_secrets_in_content.py"
 TAMPERING = "attacks/test_log_tampering.py"
@@ -26,6 +27,7 @@ ATTESTATION = "attacks/test_attestation.py"
 DELEGATION = "attacks/test_delegation.py"
 DPOP = "attacks/test_dpop.py"
 FEDERATION = "attacks/test_federation.py"
+KEY_ADDRESSES = "attacks/test_key_addresses.py"
 TIMING = "attacks/test_timing.py"
 FLOW = "attacks/test_information_flow.py"
 
@@ -119,6 +121,29 @@ THREATS = (
                     "e2e/test_bad_input.py": (
                         "test_a_suspended_agent_is_refused_at_its_next_call_and_let_in_again_when_resumed",
                         "test_a_token_of_an_agent_that_is_gone_is_refused",
+                    ),
+                },
+            ),
+            Requirement(
+                "identity:credential:end",
+                "A token, whatever was delegated with it, and calls under way end with the one credential or signing"
+                " key behind it.",
+                {
+                    CREDENTIALS: (
+                        "test_a_token_ends_with_the_secret_that_it_was_issued_for_and_no_other_token_does",
+                        "test_a_token_of_a_secret_in_its_grace_is_good_no_longer_than_that",
+                        "test_a_token_ends_with_the_key_that_it_was_issued_for_and_not_with_another_one",
+                        "test_what_was_delegated_with_a_credential_ends_with_it_in_either_form",
+                        "test_a_token_that_was_taken_up_ends_with_the_credential_of_who_took_it_up",
+                        "test_nothing_more_is_handed_on_with_a_token_of_a_credential_that_is_gone",
+                        "test_the_drop_of_a_signing_key_ends_its_tokens_and_whatever_was_delegated",
+                        "test_a_call_that_runs_ends_with_the_credential_or_the_key_behind_its_token",
+                        "test_what_a_call_lets_others_do_ends_while_they_do_it_when_the_call_is_over",
+                    ),
+                    "contract/test_standing.py": (
+                        "test_no_intent_follows_the_end_of_the_credential_that_its_token_was_issued_for",
+                        "test_a_chain_ends_with_the_credential_that_any_of_its_hops_was_granted_with",
+                        "test_no_intent_follows_the_drop_of_the_key_that_signed_its_token_and_what_it_delegated_ends",
                     ),
                 },
             ),
@@ -254,6 +279,43 @@ THREATS = (
                         "test_a_key_set_that_cannot_be_used_stops_the_start",
                         "test_an_issuer_is_configured_once",
                         "test_an_agent_without_any_claim_would_be_everybody_and_is_not_accepted",
+                    )
+                },
+            ),
+            Requirement(
+                "oauth:keys:fetched",
+                "What is published at a `jwks_uri` signs for its owner only, and cannot be had asked for over and over.",
+                {
+                    KEY_ADDRESSES: (
+                        "test_an_agent_that_publishes_its_keys_needs_none_registered",
+                        "test_only_what_is_published_signs",
+                        "test_a_key_that_was_swapped_is_refused_and_the_new_one_taken",
+                        "test_what_is_published_signs_for_its_own_agent_only",
+                        "test_a_stranger_who_names_keys_that_nobody_has_makes_nobody_ask_for_them_over_and_over",
+                        "test_whatever_is_wrong_with_an_address_is_one_refusal_like_that_of_a_stranger",
+                        "test_a_slow_address_holds_up_nobody_else",
+                        "test_an_issuer_may_publish_its_keys_too",
+                        "test_an_issuer_has_its_keys_in_one_place",
+                    )
+                },
+            ),
+            Requirement(
+                "oauth:keys:egress",
+                "Fetching keys reaches no address that it must not, follows nobody, and has an end in size and time.",
+                {
+                    KEY_ADDRESSES: (
+                        "test_without_an_attack_a_document_is_fetched_with_nothing_but_a_plain_get",
+                        "test_this_machine_is_not_reached_under_any_of_its_names",
+                        "test_metadata_services_and_what_leads_there_are_never_asked",
+                        "test_a_name_that_changes_its_mind_is_judged_by_the_address_that_is_connected_to",
+                        "test_plain_http_does_not_leave_this_machine_even_where_private_networks_are_meant",
+                        "test_a_redirect_is_not_followed",
+                        "test_a_document_without_an_end_is_read_only_up_to_its_limit",
+                        "test_what_is_packed_small_is_not_unpacked",
+                        "test_a_server_that_takes_its_time_is_given_up",
+                        "test_what_is_no_http_is_a_failure",
+                        "test_an_address_that_keys_must_not_come_from_is_not_taken_down",
+                        "test_not_everything_is_meant_where_private_networks_are",
                     )
                 },
             ),

@@ -27,6 +27,7 @@ class Event(StrEnum):
     TOKEN_ISSUED = "auth.token_issued"
     TOKEN_REFUSED = "auth.token_refused"
     TOKEN_REVOKED = "auth.token_revoked"
+    TOKEN_INTROSPECTED = "auth.token_introspected"
     KEYS_ROTATED = "keys.rotated"
     DELEGATION_CREATED = "delegation.created"
     DELEGATION_REVOKED = "delegation.revoked"

@@ -54,8 +54,8 @@ class Credential(Protocol):
         """The OAuth client, which is the agent."""
         ...
 
-    def proof(self) -> Proof:
-        """A proof for one request."""
+    def proof(self, issuer: str) -> Proof:
+        """A proof for one request to the authorization server of this issuer."""
         ...
 
 
@@ -66,7 +66,7 @@ class ClientSecret:
     client_id: str
     secret: str = field(repr=False)
 
-    def proof(self) -> Proof:
+    def proof(self, issuer: str) -> Proof:  # noqa: ARG002 - a secret is the same for whoever asks
         """The HTTP Basic header."""
         pair = f"{quote(self.client_id, safe='')}:{quote(self.secret, safe='')}"
         return Proof({}, {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()})
@@ -79,25 +79,23 @@ class ClientKey:
     Args:
         client_id: the OAuth client.
         key: P-256 (ES256), Ed25519 (Ed25519, RFC 9864) or RSA (RS256).
-        issuer: of the broker's authorization server, the only audience of an assertion.
         statement: further claims: what the agent says it is, such as `manifest_sha256`.
         clock: Unix time in seconds.
     """
 
     client_id: str
     key: SigningKey = field(repr=False)
-    issuer: str
     statement: Mapping[str, str] = field(default_factory=dict[str, str])
     clock: Clock = time.time
 
-    def proof(self) -> Proof:
-        """A fresh assertion; each is good for one request."""
+    def proof(self, issuer: str) -> Proof:
+        """A fresh assertion, for this issuer alone; each is good for one request."""
         now = int(self.clock())
         claims: Json = {
             **self.statement,
             "iss": self.client_id,
             "sub": self.client_id,
-            "aud": self.issuer,
+            "aud": issuer,
             "iat": now,
             "exp": now + ASSERTION_LIFETIME_S,
             "jti": secrets.token_urlsafe(16),
@@ -120,7 +118,7 @@ class WorkloadToken:
     client_id: str
     path: str
 
-    def proof(self) -> Proof:
+    def proof(self, issuer: str) -> Proof:  # noqa: ARG002 - its audience is what the platform gave it
         """The token as it is now.
 
         Raises:

@@ -8,7 +8,8 @@ import orjson
 
 from broker.client.answer import OnProgress, Progress
 from broker.client.context import meta
-from broker.client.oauth import broken
+from broker.client.discovery import MCP_PATH
+from broker.client.failures import broken
 from broker.client.tokens import Tokens
 from broker.errors import UpstreamLost
 from broker.messages.answers import decoded, ends_request, result_of
@@ -16,7 +17,6 @@ from broker.messages.events import event_data
 from broker.messages.headers import ACCEPT, mirrored, parameter_headers
 from broker.model import Json
 
-MCP_PATH: Final = "/mcp"
 REVISION: Final = "2026-07-28"
 HEADER_MISMATCH: Final = -32020
 

@@ -4,7 +4,6 @@ import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -25,7 +24,8 @@ from broker.client.credentials import (
     stating,
 )
 from broker.client.delegation import ACCESS_TOKEN, JWT, Grant, Tools, Wish
-from broker.client.endpoint import MCP_PATH, Endpoint
+from broker.client.discovery import MCP_PATH, protected
+from broker.client.endpoint import Endpoint
 from broker.client.oauth import AuthorizationServer
 from broker.client.tokens import Tokens
 from broker.errors import ConfigurationError
@@ -68,7 +68,7 @@ class Broker:
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = _base(url)
-        self._credential = _credential(self.url, client_id, client_secret, private_key, assertion_file)
+        self._credential = _credential(client_id, client_secret, private_key, assertion_file)
         if manifest is not None:
             self._credential = stating(self._credential, manifest)
         self._http = httpx2.AsyncClient(
@@ -239,22 +239,13 @@ def _base(url: str) -> str:
         raise ConfigurationError(
             f"`{url}` is no URL of a broker", hint="write https://host or https://host:port"
         )
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if not protected(base):
         raise ConfigurationError(f"secrets would cross the network in the clear to `{url}`", hint="use https")
     return base
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _credential(
-    url: str, client_id: str, secret: str | None, key: str | Mapping[str, Any] | None, token: str | None
+    client_id: str, secret: str | None, key: str | Mapping[str, Any] | None, token: str | None
 ) -> Credential:
     if sum(map(bool, (secret, key, token))) != 1:
         raise ConfigurationError(
@@ -266,4 +257,4 @@ def _credential(
         return ClientSecret(client_id, secret)
     if token:
         return WorkloadToken(client_id, token)
-    return ClientKey(client_id, private_key(key or ""), f"{url}/oauth")
+    return ClientKey(client_id, private_key(key or ""))

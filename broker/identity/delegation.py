@@ -108,6 +108,7 @@ class Delegations:
             limits=wish.limits,
             cap_micro_usd=wish.cap_micro_usd,
             max_calls=wish.max_calls,
+            credential=by.credential,
         )
 
     def token(self, by: Principal, grant: Grant, scopes: frozenset[str], parent: str) -> IssuedToken:
@@ -129,7 +130,9 @@ class Delegations:
 
     def redeemed(self, holder: Principal, parent: str) -> IssuedToken:
         """An access token of `holder` for the chain it acts under."""
-        return self._tokens.mint_delegated(Kind.ACCESS, holder.grants, holder.scopes, parent=parent)
+        return self._tokens.mint_delegated(
+            Kind.ACCESS, holder.grants, holder.scopes, parent=parent, credential=holder.credential
+        )
 
     async def _delegatee(self, by: Principal, name: AgentId) -> Agent:
         agent = await self._agents.agent(name)

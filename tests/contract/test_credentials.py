@@ -6,7 +6,7 @@ import pytest
 
 from broker.credentials import Credentials
 from broker.errors import Conflict, InvalidRequest, UnknownTarget
-from broker.identity.interface import AgentKey, KeyState, KeyUse, Secret, StoredKey
+from broker.identity.interface import AgentKey, KeyAddress, KeyState, KeyUse, Secret, StoredKey
 from broker.model import AgentId
 from broker.storage.store import Store
 from tests.contract.conftest import Backend
@@ -82,6 +82,25 @@ async def test_keys_of_an_agent_come_and_go_with_a_record_of_each(store: Store):
     await credentials.remove_key(A, "k1", by="dana")
     assert await store.agents.keys(A) == [key("k2")]
     assert (await facts(store))["change"] == "key_removed"
+
+
+async def test_an_agent_publishes_its_keys_in_one_place_with_a_record_of_each_change(store: Store):
+    credentials, address = Credentials(store.credentials), KeyAddress("https://a.example/jwks", 7)
+    await enrol(store, agent("a"))
+    assert await store.agents.key_address(A) is None
+    await credentials.publish_keys(A, address, by="dana")
+    assert await store.agents.key_address(A) == address
+    body = await facts(store)
+    assert (body["change"], body["url"], body["by"]) == ("keys_published", address.url, "dana")
+    with pytest.raises(InvalidRequest, match=r"https://a\.example/jwks"):
+        await credentials.publish_keys(A, KeyAddress("https://b.example/jwks", 8), by="dana")
+    with pytest.raises(UnknownTarget, match="publishes no keys at"):
+        await credentials.unpublish_keys(A, "https://b.example/jwks", by="dana")
+    with pytest.raises(UnknownTarget, match="no agent"):
+        await credentials.publish_keys(AgentId("b"), address, by="dana")
+    await credentials.unpublish_keys(A, address.url, by="dana")
+    assert await store.agents.key_address(A) is None
+    assert (await facts(store))["change"] == "keys_unpublished"
 
 
 async def test_a_key_is_added_once_and_there_is_an_end_to_how_many(store: Store):

@@ -13,6 +13,7 @@ import pytest
 from typer.main import get_command
 
 import broker
+from benchmarks.identity import GOALS_MS, GOALS_US, table
 from broker.audit.interface import Outcome
 from broker.catalog.catalog import RETRY_AFTER_S
 from broker.edges.cli.audit import VERIFICATION_FAILED
@@ -152,6 +153,17 @@ def test_the_figures_in_the_readme_are_those_that_were_measured():
     assert checks
     assert [figure for figure in figures if figure not in measured] == []
     assert [check for check in checks if re.sub(" +", " ", check) not in conforming] == []
+
+
+def test_what_identity_costs_is_shown_for_all_that_is_measured_and_within_its_goals():
+    page = (ROOT / "docs" / "reference" / "performance.md").read_text()
+    zeros = {"endpoint_ms": GOALS_MS, "checks_us": GOALS_US | {"delegation_token": 0.0}}
+    for line in list(table({part: dict.fromkeys(found, 0.0) for part, found in zeros.items()}))[2:]:
+        what, goal, _ = (cell.strip() for cell in line.strip("| ").split("|"))
+        (shown,) = re.findall(
+            rf"^\| {re.escape(what)} \| *{re.escape(goal)} *\| ([\d.]+) [mµ]s \|$", page, re.MULTILINE
+        )
+        assert not goal or float(shown) <= float(goal.split()[0])
 
 
 def test_the_exit_codes_of_the_guide_are_those_of_the_commands():

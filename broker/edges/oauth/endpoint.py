@@ -19,7 +19,7 @@ from broker.edges.oauth.form import (
 )
 from broker.errors import StorageUnavailable
 from broker.identity.clients import Attempt, Clients
-from broker.identity.interface import TokenLog
+from broker.identity.interface import Evidence, TokenLog
 from broker.model import Agent, Json
 from broker.settings import Settings
 
@@ -42,6 +42,7 @@ class Asked:
     """A request of a client that has authenticated as `agent`."""
 
     agent: Agent
+    evidence: Evidence
     form: Form
     address: str
     scope: Scope = field(repr=False)
@@ -134,20 +135,22 @@ class ClientEndpoint:
         attempt = await self._authenticate(scope, form, address)
         if attempt.retry_after_s:
             return _too_often(attempt.retry_after_s)
-        if attempt.agent is None or not attempt.accepted:
+        if attempt.agent is None or attempt.evidence is None:
             return self._unauthenticated(attempt.agent, address)
         try:
-            return await self._serve(Asked(attempt.agent, form, address, scope))
+            return await self._serve(Asked(attempt.agent, attempt.evidence, form, address, scope))
         except Objection as objection:
             return self._unauthenticated(attempt.agent, address, objection.reason)
 
     async def _authenticate(self, scope: Scope, form: Form, address: str) -> Attempt:
         presented = read_credentials(scope, form)
         if presented is None:
-            return Attempt(accepted=False)
+            return Attempt()
         if isinstance(presented, Assertion):
             return await self._clients.authenticate_assertion(presented.text, presented.client_id, address)
-        return await self._clients.authenticate(presented.client_id, presented.secret, address)
+        return await self._clients.authenticate(
+            presented.client_id, presented.secret, address, method=presented.method
+        )
 
     def _unauthenticated(self, agent: Agent | None, address: str, reason: str = "") -> JsonResponse:
         """One answer for wrong credentials, an unknown client, an inactive one and no credentials at all."""

@@ -58,11 +58,17 @@ class TokenExchange:
         self._identity = identity
         self._delegator = delegator
 
-    async def answer(self, form: Form, agent: Agent) -> Answer:
-        """The answer to one request: `Delegated`, `Granted`, or a refusal with the exact reason."""
+    async def answer(self, form: Form, agent: Agent, credential: str | None) -> Answer:
+        """The answer to one request: `Delegated`, `Granted`, or a refusal with the exact reason.
+
+        Args:
+            form: the request.
+            agent: the client.
+            credential: the one it has shown, if the broker keeps it.
+        """
         try:
             token, kind = self._subject_token(form)
-            principal = await self._identity.subject(agent, token, kind)
+            principal = await self._identity.subject(agent, credential, token, kind)
             actor = form.one("requested_actor")
             if actor is not None:
                 return await self._delegate(form, principal, AgentId(actor), token)

@@ -10,7 +10,7 @@ from broker.edges.oauth.server import AuthorizationServer, Granted
 from broker.errors import InvalidRequest
 from broker.identity.baselines import Baselines
 from broker.identity.dpop import Proofs
-from broker.identity.interface import TokenLog
+from broker.identity.interface import Issue, TokenLog
 
 GRANT_TYPE = re.compile(r"[A-Za-z0-9._:/-]{1,200}")
 """A name or a URI (RFC 6749 appendix A.10)."""
@@ -58,9 +58,10 @@ class TokenEndpoint:
         if not GRANT_TYPE.fullmatch(grant_type):
             return self._refused(asked, _no_grant_type())
         if grant_type == exchange.GRANT_TYPE:
-            answer = await self._exchange.answer(asked.form, asked.agent)
+            answer = await self._exchange.answer(asked.form, asked.agent, asked.evidence.credential)
         else:
-            answer = self._server.answer(asked.form, asked.agent, await self._proved(asked))
+            bound_to = await self._proved(asked)
+            answer = self._server.answer(asked.form, asked.agent, bound_to, asked.evidence.credential)
         if isinstance(answer, exchange.Delegated):
             return json_response(answer.status, answer.body)
         if not isinstance(answer, Granted):
@@ -84,14 +85,15 @@ class TokenEndpoint:
     async def _issue(self, asked: Asked, answer: Granted) -> JsonResponse:
         """Hand a token out, after it has been recorded."""
         token = answer.token
-        await self._log.token_issued(
-            asked.agent,
-            token_id=token.claims.id,
+        issue = Issue(
+            id=token.claims.id,
             transaction=token.claims.transaction,
             scope=token.scope,
             expires_at=token.claims.expires_at,
-            address=asked.address,
+            key=token.claims.key,
+            bound=token.claims.bound_to is not None,
         )
+        await self._log.token_issued(asked.agent, issue, asked.evidence, address=asked.address)
         return json_response(answer.status, answer.body)
 
     def _refused(self, asked: Asked, answer: Answer) -> JsonResponse:

@@ -50,7 +50,7 @@ async def open_store(
         reader = stack.enter_context(closing(connect_reader(path)))
         bulk = stack.enter_context(closing(connect_reader(path)))
         changes = Changes(reader)
-        agents = SqliteAgents(reader, changes)
+        agents = SqliteAgents(reader, changes, clock)
         writer = Writer(Books(own, deployment=deployment, node=node, clock=clock))
         credentials = SqliteCredentials(writer)
         try:

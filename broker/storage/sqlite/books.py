@@ -75,7 +75,7 @@ class Books:
         call, principal = opening.call, opening.principal
         if self._accounts.held_by(call) is not None:
             raise InvalidRequest(f"the call `{call}` is already open")
-        self._standing.check(principal)
+        self._standing.check(principal, self._logs.now // MICRO)
         self._check_hops(principal.grants)
         if opening.used is not None:
             self.approvals.check(opening.used[0])

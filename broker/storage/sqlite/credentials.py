@@ -3,7 +3,7 @@
 from hashlib import sha256
 
 from broker.audit.interface import Entry
-from broker.identity.interface import AgentKey, StoredKey
+from broker.identity.interface import AgentKey, KeyAddress, StoredKey
 from broker.model import AgentId
 from broker.storage.sqlite.writer import Writer
 
@@ -29,6 +29,14 @@ class SqliteCredentials:
     async def remove_key(self, agent_id: AgentId, kid: str, entry: Entry) -> None:
         """See `CredentialStore`."""
         await self._writer.run(lambda books: books.credentials.remove_key(agent_id, kid, entry))
+
+    async def publish_keys(self, agent_id: AgentId, address: KeyAddress, entry: Entry) -> None:
+        """See `CredentialStore`."""
+        await self._writer.run(lambda books: books.credentials.publish_keys(agent_id, address, entry))
+
+    async def unpublish_keys(self, agent_id: AgentId, url: str, entry: Entry) -> None:
+        """See `CredentialStore`."""
+        await self._writer.run(lambda books: books.credentials.unpublish_keys(agent_id, url, entry))
 
     async def revoke_token(self, token_id: str, expires_at: int, entry: Entry) -> None:
         """See `CredentialStore`."""

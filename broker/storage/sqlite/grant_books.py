@@ -13,9 +13,9 @@ from broker.storage.sqlite.logs import MICRO, Logs
 
 COLUMNS = (
     "id, parent, organisation, subject, by_agent, to_agent, depth, max_depth, txn, expires_at, created_at,"
-    " task, purpose, call, limits, cap, max_calls, revoked_at"
+    " task, purpose, call, limits, cap, max_calls, revoked_at, credential"
 )
-_ROW = ", ".join("?" * 18)
+_ROW = ", ".join("?" * 19)
 _SUBTREE = (
     "with recursive down(hop) as (select ? union all"
     " select d.id from down join delegation d on d.parent = down.hop)"
@@ -83,6 +83,7 @@ def _row(grant: Grant) -> tuple[int | str | None, ...]:
         grant.cap_micro_usd,
         grant.max_calls,
         grant.revoked_at,
+        grant.credential,
     )
 
 
@@ -112,4 +113,5 @@ def grant_of(row: Sequence[Any]) -> Grant:
         cap_micro_usd=None if row[15] is None else MicroUSD(row[15]),
         max_calls=row[16],
         revoked_at=row[17],
+        credential=row[18],
     )

@@ -104,6 +104,12 @@ create table agent_key ( -- public keys that an agent signs its client assertion
     primary key (agent, kid)
 ) strict, without rowid;
 
+create table agent_jwks ( -- where an agent publishes further ones
+    agent      text primary key references agent (id),
+    url        text not null,
+    created_at integer not null
+) strict, without rowid;
+
 create table used_once ( -- ids of assertions and proofs that must not be taken a second time
     id         blob primary key, -- SHA-256 of who uses it and its jti
     expires_at integer not null
@@ -153,7 +159,8 @@ create table delegation (
     limits       text,    -- JSON array of [pattern, conditions by argument]
     cap          integer, -- micro-USD
     max_calls    integer,
-    revoked_at   integer  -- Unix seconds
+    revoked_at   integer, -- Unix seconds
+    credential   text     -- of by_agent; the hop ends with it
 ) strict, without rowid;
 create index delegation_parent on delegation (parent) where parent is not null;
 create index delegation_root on delegation (txn) where parent is null;
@@ -203,6 +210,18 @@ create trigger key_added after insert on agent_key begin
     update agent_version set version = version + 1;
 end;
 create trigger key_removed after delete on agent_key begin
+    update agent_version set version = version + 1;
+end;
+create trigger jwks_added after insert on agent_jwks begin
+    update agent_version set version = version + 1;
+end;
+create trigger jwks_removed after delete on agent_jwks begin
+    update agent_version set version = version + 1;
+end;
+create trigger signing_key_changed after update on broker_key when new.use = 'tokens' begin
+    update agent_version set version = version + 1;
+end;
+create trigger signing_key_removed after delete on broker_key when old.use = 'tokens' begin
     update agent_version set version = version + 1;
 end;
 create trigger token_revoked after insert on revoked_token begin

@@ -34,6 +34,7 @@ from broker.edges.oauth.exchange import TokenExchange
 from broker.edges.oauth.revocation import Revoker
 from broker.errors import BrokerError, ConfigurationError, StorageUnavailable
 from broker.fetching import Fetcher
+from broker.flow.transactions import Transactions
 from broker.grants import Delegator, Grants
 from broker.guardrails.screen import Screen
 from broker.identity.authenticator import TokenAuthenticator, access_tokens
@@ -137,10 +138,11 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         guards = Screen(settings.limits, policies, back.keys.digest)
         await back.journal.policy_changed(policy.version)
         news = News(back.store)
+        transactions = Transactions(back.store.flow, back.keys.digest)
         catalog = LiveCatalog(
             [_mount(name, section) for name, section in settings.connectors.items()],
             facts=load_facts(policies),
-            changed=partial(_catalogue_changed, policy, news),
+            changed=partial(_catalogue_changed, policy, transactions, news),
         )
         inflight = InFlight(back.store.standing)
         authority = _authority(settings, folder, back, policy)
@@ -153,6 +155,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
             prices=prices,
             journal=back.journal,
             inflight=inflight,
+            transactions=transactions,
         )
         tasks.start_soon(news.run)
         tasks.start_soon(inflight.watch, back.store.signals)
@@ -206,9 +209,14 @@ def policies_dir(settings: Settings) -> Path:
 
 
 def _catalogue_changed(
-    policy: PolicyEngine, news: News, targets: Sequence[Target], kinds: frozenset[Kind]
+    policy: PolicyEngine,
+    transactions: Transactions,
+    news: News,
+    targets: Sequence[Target],
+    kinds: frozenset[Kind],
 ) -> None:
     policy.retarget(targets)
+    transactions.retarget(targets)
     for kind in sorted(kinds):
         news.tell("catalog", {"kind": kind})
 
@@ -223,7 +231,8 @@ def _publisher(settings: Settings, back: Office) -> Publisher:
 def _mount(name: str, section: ConnectorSettings) -> Mount:
     prefix = name if section.prefix is None else section.prefix
     agent = None if section.agent is None else AgentId(section.agent)
-    return Mount(name, load(section.use), Names(prefix), section.timeout_s, agent)
+    upstream = load(section.use)
+    return Mount(name, upstream, Names(prefix), section.timeout_s, agent, section.max_concurrent)
 
 
 async def _open(settings: Settings, folder: Path, catalog: LiveCatalog, news: News, mount: Mount) -> None:
@@ -392,7 +401,7 @@ def _readiness(catalog: LiveCatalog) -> Callable[[Request], JSONResponse]:
         return JSONResponse(
             {
                 "status": "ready",
-                "connectors": {m.name: "failed" if m.problem else "ok" for m in catalog.mounts},
+                "connectors": {m.name: m.state for m in catalog.mounts},
             }
         )
 

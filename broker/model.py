@@ -17,6 +17,12 @@ MicroUSD = NewType("MicroUSD", int)
 DELEGATION = "io.toolbroker/delegation"
 """The key of `_meta` under which a request carries a delegation token."""
 
+TASK = "io.toolbroker/task"
+"""The key of `_meta` under which a request names the task that it is made for."""
+
+TASK_TEXT = "io.toolbroker/task_text"
+"""The key of `_meta` under which a request says what the caller was asked to do."""
+
 Json = dict[str, Any]
 """One JSON object exactly as it came from the wire: unknown fields and key order are kept."""
 
@@ -28,6 +34,8 @@ class Kind(StrEnum):
     RESOURCE = "resource"
     TEMPLATE = "template"
     PROMPT = "prompt"
+    MODEL = "model"
+    AGENT = "agent"
 
 
 class Method(StrEnum):
@@ -265,6 +273,10 @@ class Target:
     """Whoever answers acts as this agent: a call to it hands the caller's authority on."""
     arguments: tuple[Argument, ...] = ()
     """The arguments that rules can speak about."""
+    risk: int = 0
+    """How much harm a call can do, 0 to 10, as the operator sees it; 0 where nobody has said."""
+    min_trust: int = 0
+    """The score that everybody in the chain needs, 0 to 1000."""
 
 
 class Caller(Protocol):
@@ -330,6 +342,18 @@ class Call:
         """The delegation token that the caller says it acts under; "" where it is no text."""
         value = self.meta.get(DELEGATION)
         return value if isinstance(value, str) or value is None else ""
+
+    @property
+    def task(self) -> str | None:
+        """What the caller calls the task that the call is made for."""
+        value = self.meta.get(TASK)
+        return value if isinstance(value, str) else None
+
+    @property
+    def task_text(self) -> str | None:
+        """What the caller says it was asked to do, in the words of who asked."""
+        value = self.meta.get(TASK_TEXT)
+        return value if isinstance(value, str) else None
 
     @property
     def claimed_parent(self) -> str | None:

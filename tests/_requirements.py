@@ -27,6 +27,7 @@ DPOP = "attacks/test_dpop.py"
 FEDERATION = "attacks/test_federation.py"
 KEY_ADDRESSES = "attacks/test_key_addresses.py"
 TIMING = "attacks/test_timing.py"
+FLOW = "attacks/test_information_flow.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,6 +426,8 @@ THREATS = (
                     BYPASS: (
                         "test_a_target_that_the_engine_was_not_told_of_is_refused_even_to_a_role_that_may_everything",
                         "test_a_forbid_that_cannot_be_evaluated_refuses_although_cedar_would_allow",
+                        "test_a_policy_set_that_fails_while_it_is_asked_permits_nothing",
+                        "test_a_rule_on_a_label_holds_for_what_has_it_also_when_it_was_judged_without_before",
                         "test_an_error_in_a_rule_about_one_actor_refuses_the_whole_chain",
                         "test_a_question_that_cedar_cannot_read_is_no_decision_and_counts_as_failed",
                         "test_an_agent_whose_names_cedar_cannot_read_is_refused_and_nothing_breaks",
@@ -434,6 +437,40 @@ THREATS = (
                     "e2e/test_bad_configuration.py": (
                         "test_a_broken_role_file_leaves_the_old_policy_in_force_until_it_is_mended",
                         "test_a_broker_whose_policies_are_broken_at_start_does_not_start",
+                    ),
+                },
+            ),
+            Requirement(
+                "policy:arguments:exact",
+                "A rule about an argument judges every value that will be sent, exactly, or the call is refused.",
+                {
+                    BYPASS: (
+                        "test_no_spelling_of_an_amount_gets_past_a_limit_on_it",
+                        "test_an_amount_just_below_a_limit_is_not_lifted_over_it_by_an_answer_that_was_kept",
+                        "test_what_is_kept_of_one_call_is_never_the_answer_to_another",
+                        "test_one_bad_item_hidden_in_a_long_list_is_found_or_the_list_is_refused",
+                        "test_where_nobody_says_where_a_destination_comes_from_it_counts_as_unseen",
+                        "test_a_rule_that_would_read_what_the_context_may_lack_is_not_loaded",
+                    ),
+                    "unit/test_arguments.py": (
+                        "test_a_number_is_exact_in_the_smallest_unit_or_unreadable",
+                        "test_each_different_item_of_every_list_on_the_way_is_a_value",
+                    ),
+                },
+            ),
+            Requirement(
+                "policy:consent:bound",
+                "A human's consent lifts the rule that asked for it and nothing else.",
+                {BYPASS: ("test_consent_to_one_rule_is_no_consent_to_another_nor_to_what_no_rule_asks_for",)},
+            ),
+            Requirement(
+                "policy:terms:redact",
+                "A value that a rule takes out of a result reaches the caller in no form.",
+                {
+                    "unit/test_redaction.py": (
+                        "test_what_has_no_structure_is_withheld_as_a_whole",
+                        "test_no_document_keeps_a_value_at_a_path_that_is_taken_out",
+                        "test_whoever_must_not_read_a_value_hears_no_words_while_the_call_is_open",
                     ),
                 },
             ),
@@ -918,6 +955,53 @@ THREATS = (
                         "test_the_state_is_readable_by_its_owner_alone",
                         "test_a_file_that_others_may_read_is_closed_to_them",
                         "test_a_second_server_on_the_same_state_is_told_who_has_it",
+                    )
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "Injected instructions",
+        "Somebody writes what an agent reads, and the agent does what it says.",
+        (
+            Requirement(
+                "flow:taint",
+                "What a transaction has read decides what it may send: private data and untrusted content in one"
+                " transaction need a human before anything leaves.",
+                {
+                    FLOW: (
+                        "test_without_an_attack_a_mail_goes_where_the_task_says",
+                        "test_what_no_one_has_labelled_can_be_used_as_before",
+                        "test_private_data_does_not_leave_after_untrusted_content_was_read",
+                        "test_private_data_from_one_tool_and_instructions_from_another_are_one_transaction",
+                        "test_a_delegate_s_reading_stops_its_delegator_and_the_other_way_round",
+                        "test_an_agent_that_is_called_as_a_tool_is_in_its_caller_s_transaction",
+                    )
+                },
+            ),
+            Requirement(
+                "flow:shedding",
+                "Neither another task, nor a restart, nor another process, nor a call at the same time gets rid"
+                " of what was read.",
+                {
+                    FLOW: (
+                        "test_naming_another_task_sheds_nothing",
+                        "test_a_task_that_goes_on_with_a_new_token_keeps_what_it_has_read",
+                        "test_what_is_still_being_read_counts_already",
+                        "test_a_restart_forgets_nothing",
+                        "test_two_processes_do_not_let_private_data_slip_out_between_them",
+                    )
+                },
+            ),
+            Requirement(
+                "flow:provenance",
+                "Nothing goes to a destination that untrusted content has named and the task has not.",
+                {
+                    FLOW: (
+                        "test_an_address_from_a_mail_is_no_destination",
+                        "test_an_address_that_was_spelt_out_in_a_mail_is_no_destination",
+                        "test_a_task_text_that_a_mail_has_dictated_makes_no_destination_of_its_own",
+                        "test_what_was_judged_on_is_in_the_record_and_no_content_is",
                     )
                 },
             ),

@@ -159,6 +159,6 @@ class Delegator:
         await self._grants.delegate(grant, token.claims.id)
         return token
 
-    def redeemed(self, holder: Principal, parent: str) -> IssuedToken:
-        """An access token of `holder` for the chain that it acts under."""
-        return self._delegations.redeemed(holder, parent)
+    def redeemed(self, holder: Principal, parent: str, bound_to: str | None = None) -> IssuedToken:
+        """An access token of `holder` for the chain that it acts under, bound to a key if one is given."""
+        return self._delegations.redeemed(holder, parent, bound_to)

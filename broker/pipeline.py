@@ -120,10 +120,17 @@ class Pipeline:
         Raises:
             Unauthenticated: the token is not valid. Denied: the delegation does not stand.
         """
-        principal = await self.identity.authenticate(token)
-        if delegation is not None:
-            principal = await self.identity.delegated(principal, delegation)
+        principal = await self.speaker(token, delegation)
         return self.policy.visible(principal, self.catalog.targets(kind))
+
+    async def speaker(self, token: str, delegation: str | None = None) -> Principal:
+        """Who speaks, in its whole chain, now.
+
+        Raises:
+            Unauthenticated: the token is not valid. Denied: the delegation does not stand.
+        """
+        principal = await self.identity.authenticate(token)
+        return principal if delegation is None else await self.identity.delegated(principal, delegation)
 
     async def _decide(
         self, record: CallRecord, principal: Principal, target: Target, params: Json

@@ -255,6 +255,7 @@ THREATS = (
                         "test_proofs_of_strangers_do_not_fill_the_store",
                         "test_two_proofs_are_none",
                         "test_a_bound_token_is_not_exchanged_for_one_without_a_key",
+                        "test_a_bound_token_is_exchanged_with_a_proof_of_its_own_key_only",
                         "test_its_client_learns_that_a_token_is_bound",
                     )
                 },

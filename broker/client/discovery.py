@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from broker.client.failures import broken
+from broker.client.presenting import ALGORITHM
 from broker.errors import ConfigurationError, UpstreamRefused
 from broker.messages.answers import decoded
 from broker.model import Json
@@ -30,6 +31,8 @@ class Server:
     """What its tokens are for (RFC 8707)."""
     token_url: str
     revocation_url: str | None
+    binds: bool
+    """Whether it binds tokens to keys of ours (RFC 9449 §5.1)."""
 
 
 async def discover(http: httpx2.AsyncClient, url: str) -> Server:
@@ -57,7 +60,9 @@ async def discover(http: httpx2.AsyncClient, url: str) -> Server:
     if metadata.get("issuer") != issuer:
         _unusable(url, f"names `{_shown(issuer)}`, which says it is `{_shown(metadata.get('issuer'))}`")
     token_url = _safe(metadata.get("token_endpoint")) or _unusable(url, "names no token endpoint")
-    return Server(issuer, resource, token_url, _safe(metadata.get("revocation_endpoint")))
+    algorithms = metadata.get("dpop_signing_alg_values_supported")
+    binds = isinstance(algorithms, list) and ALGORITHM in algorithms
+    return Server(issuer, resource, token_url, _safe(metadata.get("revocation_endpoint")), binds)
 
 
 def protected(url: str) -> bool:

@@ -8,7 +8,15 @@ import httpx2
 from broker.client.credentials import Credential
 from broker.client.discovery import Server, discover
 from broker.client.failures import broken
-from broker.errors import Because, BrokerError, Denied, Unauthenticated, UpstreamRefused
+from broker.client.presenting import Bearer, Bound, Presenting
+from broker.errors import (
+    Because,
+    BrokerError,
+    ConfigurationError,
+    Denied,
+    Unauthenticated,
+    UpstreamRefused,
+)
 from broker.messages.answers import decoded
 from broker.model import Json
 
@@ -20,12 +28,16 @@ class AuthorizationServer:
         http: the connection to the broker.
         url: scheme://host[:port] of the broker.
         credential: proves who the agent is.
+        presenting: how its tokens will be presented.
     """
 
-    def __init__(self, http: httpx2.AsyncClient, url: str, credential: Credential) -> None:
+    def __init__(
+        self, http: httpx2.AsyncClient, url: str, credential: Credential, presenting: Presenting | None = None
+    ) -> None:
         self._http = http
         self._url = url
         self._credential = credential
+        self._presenting = presenting or Bearer()
         self._discovering = anyio.Lock()
         self._discovered: Server | None = None
 
@@ -52,7 +64,8 @@ class AuthorizationServer:
             UpstreamUnreachable: no broker answers.
             UpstreamError: it gives nothing now.
         """
-        response = await self._post((await self._server()).token_url, form)
+        url = (await self._server()).token_url
+        response = await self._post(url, form, self._presenting.asking(url))
         answer = decoded(response.content)
         token, lifetime = answer.get("access_token"), answer.get("expires_in")
         if response.status_code == 200 and isinstance(token, str) and isinstance(lifetime, int):
@@ -76,13 +89,23 @@ class AuthorizationServer:
         if self._discovered is None:
             async with self._discovering:
                 if self._discovered is None:
-                    self._discovered = await discover(self._http, self._url)
+                    self._discovered = self._suitable(await discover(self._http, self._url))
         return self._discovered
 
-    async def _post(self, url: str, form: Mapping[str, str]) -> httpx2.Response:
+    def _suitable(self, server: Server) -> Server:
+        if isinstance(self._presenting, Bound) and not server.binds:
+            raise ConfigurationError(
+                f"the broker at `{self._url}` binds no tokens to keys", hint="connect without `bound`"
+            )
+        return server
+
+    async def _post(
+        self, url: str, form: Mapping[str, str], headers: Mapping[str, str] | None = None
+    ) -> httpx2.Response:
         proof = self._credential.proof((await self._server()).issuer)
+        sent = {**proof.headers, **(headers or {})}
         try:
-            return await self._http.post(url, data={**proof.form, **form}, headers=proof.headers)
+            return await self._http.post(url, data={**proof.form, **form}, headers=sent)
         except httpx2.HTTPError as error:
             raise broken(self._url, error) from error
 

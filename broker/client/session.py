@@ -27,6 +27,7 @@ from broker.client.delegation import ACCESS_TOKEN, JWT, Grant, Tools, Wish
 from broker.client.discovery import MCP_PATH, protected
 from broker.client.endpoint import Endpoint
 from broker.client.oauth import AuthorizationServer
+from broker.client.presenting import Bearer, Bound
 from broker.client.tokens import Tokens
 from broker.errors import ConfigurationError
 from broker.messages.refusals import refusal_in
@@ -50,6 +51,8 @@ class Broker:
         private_key: its private key (Ed25519, P-256 or RSA) as PEM or JWK; or
         assertion_file: the file in which the platform keeps the token of this workload.
         manifest: the agent's signed manifest (a compact JWS), which it then says it runs under; needs a key.
+        bound: whether tokens are bound to a key that is made for this connection and never leaves it (DPoP,
+            RFC 9449): a stolen token is then worth nothing. Each request then costs the broker more.
         transport: how HTTP is done, e.g. with a proxy or certificates of one's own.
 
     Raises:
@@ -65,6 +68,7 @@ class Broker:
         private_key: str | Mapping[str, Any] | None = None,
         assertion_file: str | None = None,
         manifest: str | None = None,
+        bound: bool = False,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = _base(url)
@@ -77,9 +81,10 @@ class Broker:
             limits=httpx2.Limits(max_keepalive_connections=20, keepalive_expiry=IDLE_S),
             follow_redirects=False,
         )
-        self._server = AuthorizationServer(self._http, self.url, self._credential)
+        self._presenting = Bound() if bound else Bearer()
+        self._server = AuthorizationServer(self._http, self.url, self._credential, self._presenting)
         self._tokens = Tokens(self._server)
-        self._endpoint = Endpoint(self._http, self.url, self._tokens)
+        self._endpoint = Endpoint(self._http, self.url, self._tokens, self._presenting)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -229,7 +234,7 @@ class Broker:
 
         Good as long as this context is open. Calls do not wait for each other.
         """
-        return TokenAuth(self._tokens, self.url)
+        return TokenAuth(self._tokens, self.url, self._presenting)
 
 
 def _base(url: str) -> str:

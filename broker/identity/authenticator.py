@@ -80,10 +80,7 @@ class TokenAuthenticator:
         """
         principal, claims = await self.stands_for(token)
         if claims.bound_to != (token.thumbprint if isinstance(token, HeldToken) else None):
-            raise Unauthenticated(
-                "not presented with a proof of the key that it is bound to",
-                hint="a bound token comes with a DPoP proof of its key, any other as Bearer",
-            )
+            raise _unproved()
         return principal
 
     async def stands_for(self, token: str) -> tuple[Principal, AccessToken]:
@@ -115,7 +112,9 @@ class TokenAuthenticator:
             raise foreign_delegation()
         return await self._chains.under(own, claims.grant, claims.scopes)
 
-    async def subject(self, agent: Agent, credential: str | None, token: str, kind: Kind) -> Principal:
+    async def subject(
+        self, agent: Agent, credential: str | None, token: str, kind: Kind, thumbprint: str | None = None
+    ) -> Principal:
         """What a token stands for that its own client presents: an access token, or a delegation to it.
 
         Args:
@@ -123,6 +122,7 @@ class TokenAuthenticator:
             credential: which of them, if the broker keeps it.
             token: the subject token of a token exchange (RFC 8693 §2.1).
             kind: what it is said to be.
+            thumbprint: the key that the client has proved, if any: a bound token needs that here too.
 
         Raises:
             Unauthenticated: not a valid access token. Denied: not this client's, or it does not stand.
@@ -130,9 +130,11 @@ class TokenAuthenticator:
         if kind is Kind.DELEGATION:
             claims = replace(self._delegation(token), credential=credential)
             return await self.delegated(_principal(claims, agent), token)
-        principal = await self.authenticate(token)
+        principal, claims = await self.stands_for(token)
         if principal.agent.id != agent.id:
             raise foreign_delegation()
+        if claims.bound_to not in {None, thumbprint}:
+            raise _unproved()
         return principal
 
     def _delegation(self, token: str) -> AccessToken:
@@ -212,6 +214,13 @@ class TokenAuthenticator:
         if claims.credential is None:
             return FOREVER
         return await self._agents.credential_end(claims.client, claims.credential) or 0
+
+
+def _unproved() -> Unauthenticated:
+    return Unauthenticated(
+        "not presented with a proof of the key that it is bound to",
+        hint="a bound token comes with a DPoP proof of its key, any other as Bearer",
+    )
 
 
 def _credential_gone() -> Unauthenticated:

@@ -128,10 +128,15 @@ class Delegations:
             raise _refused(TOOLS, f"the token would have more than {MAX_TOKEN_CHARS} characters, name less")
         return token
 
-    def redeemed(self, holder: Principal, parent: str) -> IssuedToken:
-        """An access token of `holder` for the chain it acts under."""
+    def redeemed(self, holder: Principal, parent: str, bound_to: str | None = None) -> IssuedToken:
+        """An access token of `holder` for the chain it acts under, bound to a key if one is given."""
         return self._tokens.mint_delegated(
-            Kind.ACCESS, holder.grants, holder.scopes, parent=parent, credential=holder.credential
+            Kind.ACCESS,
+            holder.grants,
+            holder.scopes,
+            parent=parent,
+            credential=holder.credential,
+            bound_to=bound_to,
         )
 
     async def _delegatee(self, by: Principal, name: AgentId) -> Agent:

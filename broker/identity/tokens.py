@@ -146,7 +146,7 @@ class AccessTokens:
             bound_to=bound_to,
             credential=credential,
         )
-        return self._signed(Kind.ACCESS, claims, {"cnf": {"jkt": bound_to}} if bound_to else {})
+        return self._signed(Kind.ACCESS, claims, {})
 
     def mint_delegated(
         self,
@@ -156,6 +156,7 @@ class AccessTokens:
         *,
         parent: str,
         credential: str | None = None,
+        bound_to: str | None = None,
     ) -> IssuedToken:
         """A token for the delegatee of the newest hop, within its transaction.
 
@@ -165,6 +166,7 @@ class AccessTokens:
             scopes: as coarse as all scopes.
             parent: the token that this one follows from; it is committed to by hash.
             credential: the credential of the delegatee that an access token is issued for.
+            bound_to: the thumbprint of the key that an access token is bound to.
         """
         now = int(self._clock())
         longest = MAX_LIFETIME_S if kind is Kind.DELEGATION else self._lifetime_s
@@ -179,6 +181,7 @@ class AccessTokens:
             expires_at=min(grant.expires_at, now + longest),
             grant=grant.id,
             credential=credential,
+            bound_to=bound_to,
         )
         return self._signed(kind, claims, chain_claims(chain, parent))
 
@@ -262,7 +265,13 @@ class AccessTokens:
             "exp": claims.expires_at,
             "scope": " ".join(sorted(claims.scopes)),
             "txn": claims.transaction,
-        } | ({"cred": claims.credential} if claims.credential else {})
+        } | _bindings(claims)
+
+
+def _bindings(claims: AccessToken) -> Json:
+    """What a token is worth nothing without, where there is such a thing."""
+    key = {"cnf": {"jkt": claims.bound_to}} if claims.bound_to else {}
+    return key | ({"cred": claims.credential} if claims.credential else {})
 
 
 def expired(late_s: float) -> Unauthenticated:

@@ -14,6 +14,7 @@ from broker.model import AgentId, CallId, Grant, GrantId, MicroUSD, Organisation
 from broker.storage.store import Store
 from tests.contract.conftest import Backend
 from tests.contract.words import agent, close_call, enrol, events, intent, open_call, quote, records
+from tests.unit.identity.memory import ManualClock
 
 NAMES = ("planner", "researcher", "summariser")
 PLANNER, RESEARCHER, SUMMARISER = (agent(name) for name in NAMES)
@@ -167,6 +168,30 @@ async def test_calls_of_all_hops_below_count_towards_the_most_calls_of_a_grant(s
     for under in (UNDER_FIRST, below):
         with pytest.raises(Denied, match="2 calls, which have been made"):
             await open_call(store, "c3", quote(0), under)
+
+
+async def test_hops_that_expired_long_ago_are_forgotten_with_all_below_them_and_others_are_kept(
+    backend: Backend,
+):
+    clock = ManualClock(1_700_000_000)
+    async with backend.open(clock=clock) as store:
+        for one in (PLANNER, RESEARCHER, SUMMARISER):
+            await enrol(store, one)
+        grants = Grants(store.grants)
+        below = replace(SECOND, id=GrantId("g3"), call=None)
+        for hop in (FIRST, below):
+            await grants.delegate(hop, "t")
+        await open_call(store, "c", quote(1, researcher=100), UNDER_FIRST)
+        await close_call(store, "c", 1)
+        clock.now = FIRST.expires_at + 86400
+        await grants.delegate(replace(FIRST, id=GrantId("g4"), expires_at=int(clock.now)), "t")
+        assert len(await store.grants.chain(below.id)) == 2
+        clock.now += 1
+        await grants.delegate(replace(FIRST, id=GrantId("g5"), expires_at=int(clock.now) + 600), "t")
+    async with backend.open(clock=clock) as store:
+        assert await store.grants.chain(below.id) == ()
+        assert await store.grants.chain(FIRST.id) == ()
+        assert [hop.id for hop in await store.grants.roots("txn-1")] == ["g4", "g5"]
 
 
 async def test_an_unrelated_entry_is_not_disturbed_by_a_refused_grant(store: Store):

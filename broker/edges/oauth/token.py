@@ -57,11 +57,11 @@ class TokenEndpoint:
         grant_type = asked.form.one("grant_type") or ""
         if not GRANT_TYPE.fullmatch(grant_type):
             return self._refused(asked, _no_grant_type())
+        proved, credential = await self._proved(asked), asked.evidence.credential
         if grant_type == exchange.GRANT_TYPE:
-            answer = await self._exchange.answer(asked.form, asked.agent, asked.evidence.credential)
+            answer = await self._exchange.answer(asked.form, asked.agent, credential, proved)
         else:
-            bound_to = await self._proved(asked)
-            answer = self._server.answer(asked.form, asked.agent, bound_to, asked.evidence.credential)
+            answer = self._server.answer(asked.form, asked.agent, proved, credential)
         if isinstance(answer, exchange.Delegated):
             return json_response(answer.status, answer.body)
         if not isinstance(answer, Granted):

@@ -162,6 +162,7 @@ create table delegation (
     revoked_at   integer, -- Unix seconds
     credential   text     -- of by_agent; the hop ends with it
 ) strict, without rowid;
+create index delegation_expires on delegation (expires_at);
 create index delegation_parent on delegation (parent) where parent is not null;
 create index delegation_root on delegation (txn) where parent is null;
 

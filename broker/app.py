@@ -23,6 +23,7 @@ from broker.audit.publisher import Publisher
 from broker.catalog.catalog import LiveCatalog
 from broker.catalog.facts import load_facts
 from broker.catalog.installed import load
+from broker.catalog.known import CatalogueNote
 from broker.catalog.mount import Mount
 from broker.catalog.names import Names
 from broker.connector import Host
@@ -128,11 +129,11 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         policy = PolicyEngine(policies)
         guards = Screen(settings.limits, policies, back.keys.digest)
         await back.journal.policy_changed(policy.version)
-        news = News(back.store)
+        news, note = News(back.store), CatalogueNote(settings.state_dir)
         catalog = LiveCatalog(
             [_mount(name, section) for name, section in settings.connectors.items()],
             facts=load_facts(policies),
-            changed=partial(_catalogue_changed, policy, news),
+            changed=partial(_catalogue_changed, policy, news, note),
         )
         inflight = InFlight(back.store.standing)
         authority = _authority(settings, folder, back, policy)
@@ -147,6 +148,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
             inflight=inflight,
         )
         tasks.start_soon(news.run)
+        tasks.start_soon(note.follow, catalog.mounts)
         tasks.start_soon(inflight.watch, back.store.signals)
         tasks.start_soon(_publisher(settings, back).run)
         tasks.start_soon(_follow_keys, back.keys.tokens)
@@ -197,9 +199,14 @@ def policies_dir(settings: Settings) -> Path:
 
 
 def _catalogue_changed(
-    policy: PolicyEngine, news: News, targets: Sequence[Target], kinds: frozenset[Kind]
+    policy: PolicyEngine,
+    news: News,
+    note: CatalogueNote,
+    targets: Sequence[Target],
+    kinds: frozenset[Kind],
 ) -> None:
     policy.retarget(targets)
+    note.stale()
     for kind in sorted(kinds):
         news.tell("catalog", {"kind": kind})
 

@@ -80,13 +80,13 @@ def load_sources(folder: Path) -> Sources:
     roles: dict[str, str] = {}
     allowances: list[Allowance] = []
     delegates: dict[str, frozenset[str]] = {}
-    for path, name in _files(folder, "roles", ".yaml"):
+    for path, name in files_of(folder, "roles", ".yaml"):
         role, found, delegates_to = _role(read_yaml(path, name), roles)
         roles[role] = name
         allowances += found
         delegates[role] = delegates_to
     statements = [
-        s for path, name in _files(folder, "rules", ".cedar") for s in split(read_text(path, name), name)
+        s for path, name in files_of(folder, "rules", ".cedar") for s in split(read_text(path, name), name)
     ]
     return Sources(_schema(folder), frozenset(roles), tuple(allowances), tuple(statements), delegates)
 
@@ -132,7 +132,7 @@ def _schema(folder: Path) -> str:
     return shipped
 
 
-def _files(folder: Path, sub: str, suffix: str) -> Iterator[tuple[Path, str]]:
+def files_of(folder: Path, sub: str, suffix: str) -> Iterator[tuple[Path, str]]:
     """Files and the names that messages call them. What would silently not be read is an error."""
     for path in _visible(folder / sub):
         name = f"{folder.name}/{sub}/{path.name}"

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+import orjson
 import yaml
 
 from broker.documents import Node, did_you_mean, read_yaml
@@ -185,12 +186,13 @@ def _whole(node: Node) -> int:
 
 
 def _data(node: Node, kind: type) -> object:
-    """A value as YAML reads it: what an agent would send as JSON."""
+    """A value as an agent would send it: what YAML and JSON both know."""
     loader = yaml.SafeLoader("")
     try:
         value = cast("object", loader.construct_object(node.yaml, deep=True))  # pyright: ignore[reportUnknownMemberType] - no stubs
-    except (yaml.YAMLError, ValueError) as error:
-        raise node.error("is no value that JSON knows") from error
+        orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_DATETIME)
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise node.error("holds a value that JSON does not know", "put a text in quotes") from error
     finally:
         loader.dispose()  # pyright: ignore[reportUnknownMemberType]
     if not isinstance(value, kind):

@@ -7,22 +7,23 @@ catalogue, no agents) is not remarked on.
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
-
-import cedarpy
+from dataclasses import dataclass, replace
 
 from broker.documents import did_you_mean
 from broker.model import Agent, Kind, Target
 from broker.patterns import covers, matches
-from broker.policy.compile import ENTITY_OF, Compiled, compile_sources, mentions
-from broker.policy.load import Allowance, Pattern, Sources, Statement
+from broker.policy.compile import ENTITY_OF, Compiled, compile_sources
+from broker.policy.interface import Obligations
+from broker.policy.load import Sources, Statement
+from broker.policy.question import chain_of, hypothetical
+from broker.policy.roles import Allowance, Pattern
+from broker.policy.rules import Rule
 from broker.policy.selection import selects
 from broker.policy.snapshot import Snapshot
 
 _PREFIXED = re.compile(r"([^*]+?)__")
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_*-]+")
-_TARGET_TYPES = {entity: kind for kind, entity in ENTITY_OF.items()}
+_ANY = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +40,12 @@ class Remark:
 class World:
     """What the policies are held against. None: not known.
 
-    `prefixes` are those of the connectors in the configuration; `labels` all that facts or tools carry.
+    `connectors` are those of the configuration, with the prefixes of their names.
     """
 
     targets: Sequence[Target] | None = None
     agents: Sequence[Agent] | None = None
-    prefixes: frozenset[str] | None = None
-    labels: frozenset[str] = field(default_factory=frozenset[str])
+    connectors: Mapping[str, str] | None = None
 
 
 def review(sources: Sources, world: World) -> list[Remark]:
@@ -56,9 +56,9 @@ def review(sources: Sources, world: World) -> list[Remark]:
     """
     compiled = compile_sources(sources)
     found = [
-        *_unmatched(sources, world),
-        *_covered(sources),
-        *_forbidden(sources, world),
+        *_unmatched(compiled, world),
+        *_covered(compiled),
+        *_always_forbidden(sources, compiled, world),
         *_names(compiled, world),
         *_roles(sources, world),
         *_delegates(sources, world),
@@ -71,14 +71,19 @@ def _by_place(place: str) -> tuple[str, int]:
     return (file, int(line)) if line.isdecimal() else (place, 0)
 
 
-def _unmatched(sources: Sources, world: World) -> Iterator[Remark]:
+def _unmatched(compiled: Compiled, world: World) -> Iterator[Remark]:
     """Patterns that nothing has, or ever can have, as a name."""
-    for allowance in sources.allowances:
+    for allowance in compiled.allowances:
         for pattern in allowance.patterns:
-            if world.targets is not None:
-                if pattern.glob != "*" and not any(selects(pattern, t) for t in world.targets):
-                    yield _matches_nothing(pattern, world.targets)
-            elif (problem := _impossible(pattern, world.prefixes)) is not None:
+            if pattern.glob == _ANY or pattern.acts_as:
+                continue
+            if world.targets is None:
+                problem = _impossible(pattern, world.connectors)
+            elif not any(selects(pattern, target) for target in world.targets):
+                problem = _matches_nothing(pattern, world.targets)
+            else:
+                problem = None
+            if problem is not None:
                 yield problem
 
 
@@ -102,8 +107,9 @@ def _matches_nothing(pattern: Pattern, targets: Sequence[Target]) -> Remark:
     )
 
 
-def _impossible(pattern: Pattern, prefixes: frozenset[str] | None) -> Remark | None:
+def _impossible(pattern: Pattern, connectors: Mapping[str, str] | None) -> Remark | None:
     """Without a catalogue: a tool's name begins with its connector's, and holds few characters."""
+    prefixes = set((connectors or {}).values())
     if Kind.TOOL not in pattern.kinds or not prefixes or "" in prefixes:
         return None
     if not _TOOL_NAME.fullmatch(pattern.glob):
@@ -117,103 +123,107 @@ def _impossible(pattern: Pattern, prefixes: frozenset[str] | None) -> Remark | N
     return Remark(pattern.place, text, did_you_mean(prefix[1], prefixes) or listed)
 
 
-def _covered(sources: Sources) -> Iterator[Remark]:
+def _covered(compiled: Compiled) -> Iterator[Remark]:
     """Patterns that another one of the same role makes superfluous; of two that mean the same, the later."""
-    by_role: dict[str, list[Pattern]] = {}
-    for allowance in sources.allowances:
-        by_role.setdefault(allowance.role, []).extend(allowance.patterns)
-    for patterns in by_role.values():
-        for number, pattern in enumerate(patterns):
-            wider = next(
-                (
-                    other
-                    for at, other in enumerate(patterns)
-                    if at != number and _wider(other, pattern) and (at < number or not _wider(pattern, other))
-                ),
-                None,
-            )
-            if wider is not None:
-                text = f"`{pattern.glob}` changes nothing: {wider.place} allows `{wider.glob}` already"
-                yield Remark(pattern.place, text, "remove one of the two")
+    by_role: dict[str, list[tuple[Allowance, Pattern]]] = {}
+    for allowance in compiled.allowances:
+        by_role.setdefault(allowance.role, []).extend((allowance, p) for p in allowance.patterns)
+    for entries in by_role.values():
+        for number, (allowance, pattern) in enumerate(entries):
+            if allowance.obligations != Obligations() or (allowance.approver and not allowance.asks):
+                continue  # its terms hold even where something else permits the call
+            for at, (wide, wider) in enumerate(entries):
+                twice = _wider(pattern, wider) and _as_free(allowance, wide)
+                if at != number and _as_free(wide, allowance) and _wider(wider, pattern) and (at < number or not twice):
+                    text = f"`{pattern.glob}` changes nothing: {wider.place} allows `{wider.glob}` already"
+                    yield Remark(pattern.place, text, "remove one of the two")
+                    break
+
+
+def _as_free(wide: Allowance, narrow: Allowance) -> bool:
+    """Whether one entry permits at least whenever another does."""
+    return not wide.asks and (wide.condition is None or (wide.condition == narrow.condition and not narrow.asks))
 
 
 def _wider(wide: Pattern, narrow: Pattern) -> bool:
     effects = wide.side_effects is None or (
         narrow.side_effects is not None and narrow.side_effects <= wide.side_effects
     )
-    return narrow.kinds <= wide.kinds and effects and covers(wide.glob, narrow.glob)
+    labels = wide.labels is None or (narrow.labels is not None and narrow.labels <= wide.labels)
+    same = wide.acts_as == narrow.acts_as and narrow.kinds <= wide.kinds
+    return same and effects and labels and covers(wide.glob, narrow.glob)
 
 
-def _forbidden(sources: Sources, world: World) -> Iterator[Remark]:
+def _always_forbidden(sources: Sources, compiled: Compiled, world: World) -> Iterator[Remark]:
     """Entries whose every target is forbidden to whoever has the role, whatever the call."""
-    settled = tuple(statement for statement in sources.statements if _is_settled(statement))
+    settled = {rule.id for rule in compiled.rules.values() if _is_settled(rule)}
     if not settled or not world.targets:
         return
-    always = Snapshot(compile_sources(replace(sources, statements=settled)), world.targets)
-    for allowance in sources.allowances:
+    free = [replace(a, condition=None, asks=False, approver=None) for a in sources.allowances]
+    hard = [s for s, rule in _with_rules(sources, compiled) if rule.id in settled]
+    always = Snapshot(
+        compile_sources(replace(sources, allowances=tuple(free), statements=tuple(hard))), world.targets
+    )
+    for allowance in compiled.allowances:
         chosen = [t for t in world.targets if any(selects(p, t) for p in allowance.patterns)]
         actor = chain_of([hypothetical("somebody", frozenset({allowance.role}))])
         decisions = [always.decide(actor, target) for target in chosen]
         if chosen and not any(decision.permitted for decision in decisions):
-            listed = bool(always.listed(actor))
-            rules = sorted({b.rule for decision in decisions for b in decision.because})
-            named = ", ".join(f"`{rule}`" for rule in rules)
-            yield Remark(
-                allowance.place,
-                f"nobody can call what this entry allows: {named} always forbids it"
-                + ("; it is only listed" if listed else ""),
-                f"who has the role `{allowance.role}` reads the rule's reason"
-                if listed
-                else "remove the entry, or narrow the rule",
-                note=listed,
-            )
+            rules = sorted({b.rule for decision in decisions for b in decision.because} & settled)
+            yield _no_effect(allowance, rules, listed=bool(always.listed(actor)))
 
 
-def _is_settled(statement: Statement) -> bool:
+def _no_effect(allowance: Allowance, rules: Sequence[str], *, listed: bool) -> Remark:
+    named = ", ".join(f"`{rule}`" for rule in rules)
+    text = f"nobody can call what this entry allows: {named} always forbids it"
+    if listed:
+        hint = f"who has the role `{allowance.role}` sees it listed, and reads the reason on trying"
+        return Remark(allowance.place, text, hint, note=True)
+    return Remark(allowance.place, text, "remove the entry, or narrow the rule")
+
+
+def _is_settled(rule: Rule) -> bool:
     """Whether a forbid depends on nothing but the role and the target."""
-    policy = _parsed(statement)
-    scope = policy["principal"]
+    scope = rule.parsed["principal"]
     broad = scope["op"] == "All" or scope.get("entity", {}).get("type") == "Role"
-    conditions = json.dumps(policy["conditions"])
-    return (
-        policy["effect"] == "forbid"
-        and broad
-        and not re.search(r'"Var": "(principal|context|action)"', conditions)
-    )
-
-
-def _parsed(statement: Statement) -> dict[str, Any]:
-    found = json.loads(cedarpy.policies_to_json_str(statement.text))
-    return cast("dict[str, Any]", next(iter(found["staticPolicies"].values())))
+    conditions = json.dumps(rule.parsed["conditions"])
+    free = not re.search(r'"Var": "(principal|context|action)"', conditions)
+    return not (rule.permits or rule.shadow or rule.approver) and broad and free
 
 
 def _names(compiled: Compiled, world: World) -> Iterator[Remark]:
     """What hard rules name and nothing is called."""
-    targets = world.targets or ()
-    known: dict[str, Collection[str] | None] = {
-        "Role": compiled.roles,
-        "Agent": None if world.agents is None else {str(a.id) for a in world.agents},
-        "Team": None if world.agents is None else {a.team for a in world.agents if a.team},
-        "Organisation": None if world.agents is None else {str(a.organisation) for a in world.agents},
-        "Connector": world.connectors,
-        "Label": world.labels,
-    }
-    if world.targets is not None:
-        known |= {entity: {t.name for t in targets if t.kind is kind} for kind, entity in ENTITY_OF.items()}
+    known = _known(compiled, world)
     for (entity, name), place in compiled.mentioned.items():
         names = known.get(entity)
         if names is not None and name not in names:
-            yield Remark(place, f"{_KNOWN_AS[entity].format(name=name)}", did_you_mean(name, names))
+            yield Remark(place, _KNOWN_AS[entity].format(name), did_you_mean(name, names))
+
+
+def _known(compiled: Compiled, world: World) -> Mapping[str, Collection[str]]:
+    """By entity type, everything there is; a type is missing where that is not known."""
+    known: dict[str, Collection[str]] = {"Role": compiled.roles}
+    if world.agents is not None:
+        known["Agent"] = {str(agent.id) for agent in world.agents}
+        known["Team"] = {agent.team for agent in world.agents if agent.team}
+        known["Organisation"] = {str(agent.organisation) for agent in world.agents}
+    if world.connectors is not None:
+        known["Connector"] = world.connectors.keys()
+    if world.targets is not None:
+        known["Label"] = {label for target in world.targets for label in target.labels}
+        for kind, entity in ENTITY_OF.items():
+            known[entity] = {target.name for target in world.targets if target.kind is kind}
+    return known
 
 
 _KNOWN_AS = {
-    "Role": "no role is called `{name}`",
-    "Agent": "no agent is called `{name}`",
-    "Team": "no agent is in a team `{name}`",
-    "Organisation": "no agent belongs to an organisation `{name}`",
-    "Connector": "no connector is called `{name}`",
-    "Label": "nothing has the label `{name}`",
-    **{entity: f"no {kind} is called `{{name}}`" for kind, entity in ENTITY_OF.items()},
+    "Role": "no role is called `{}`",
+    "Agent": "no agent is called `{}`",
+    "Team": "no agent is in a team `{}`",
+    "Organisation": "no agent belongs to an organisation `{}`",
+    "Connector": "no connector is called `{}`",
+    "Label": "nothing has the label `{}`",
+    **{entity: f"no {kind} is called `{{}}`" for kind, entity in ENTITY_OF.items()},
 }
 
 

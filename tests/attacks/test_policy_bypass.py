@@ -110,7 +110,10 @@ def test_a_forbid_that_cannot_be_evaluated_refuses_although_cedar_would_allow(fo
     policy.retarget([dear])
     decision = policy.decide(having("r"), dear, {})
     assert [b.rule for b in decision.because] == ["error"]
+    (folder / "rules" / "cap.cedar").write_text(rule.replace('action == Action::"call"', "action"))
+    policy.reload()
     assert not policy.sees(having("r"), dear)
+    assert [b.rule for b in policy.decide(having("r"), dear, {}).because] == ["error"]
 
 
 def test_an_error_in_a_rule_about_one_actor_refuses_the_whole_chain(folder):

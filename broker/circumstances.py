@@ -97,7 +97,7 @@ def _whole(number: int) -> int | str:
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """A decided call out of its record. `at` is RFC 3339; `unrecorded` are the arguments whose values are not known.
+    """A decided call out of its record. `at` is RFC 3339; `unrecorded` are the arguments of unknown value.
 
     Hops of a delegation are not recalled: `rules` tells whether one of them decided.
     """

@@ -88,6 +88,9 @@ def known_catalogue(state_dir: Path) -> KnownCatalogue | None:
 
 def supposed(kind: Kind, name: str, facts: OperatorFacts) -> Target:
     """A target that nothing offers now, as it would be if a connector that says nothing of it offered it."""
+    if kind in (Kind.MODEL, Kind.AGENT):
+        said = facts(name, kind)
+        return Target(kind, name, "", name, {}, labels=said.labels, risk=said.risk, min_trust=said.min_trust)
     uri = kind in (Kind.RESOURCE, Kind.TEMPLATE)
     connector, separator, own = name.partition("+" if uri else "__")
     if uri or not separator or not legal_prefix(connector):
@@ -123,6 +126,7 @@ def _mount(name: str, note: Json) -> Mount:
 def _replace(path: Path, text: bytes) -> None:
     """All of it or nothing: a reader never sees half a note."""
     new = path.with_suffix(f".{os.getpid()}.new")
+    new.touch(mode=0o600)
     new.write_bytes(text)
     new.replace(path)
 

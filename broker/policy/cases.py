@@ -15,7 +15,7 @@ expect: needs_approval           # allow, deny, needs_approval; hidden: it does 
 rules: [sums-above-ten]          # exactly these decided
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -28,13 +28,23 @@ from broker.model import Agent, Attestation, Json, Kind, Origin, SideEffect, Sit
 from broker.policy.engine import PolicyEngine
 from broker.policy.interface import Decision
 from broker.policy.load import files_of
-from broker.policy.question import Question, Verdict, chain_of, hypothetical, params_of, verdict_on
+from broker.policy.question import (
+    HeldClock,
+    Question,
+    Verdict,
+    chain_of,
+    hypothetical,
+    params_of,
+    verdict_on,
+)
 
 FOLDER = "tests"
+MOST_TRUST = 1000
+_LARGEST = 2**53
 _KINDS = {str(kind): kind for kind in Kind}
 _WHO = ("roles", "team", "organisation", "attestation", "model", "owner")
-_FACTS = ("labels", "side_effect", "price_micro_usd")
-_MOMENT = ("taint", "provenance", "counters", "trust", "approved")
+_FACTS = ("labels", "side_effect", "price_micro_usd", "risk", "min_trust")
+_MOMENT = ("taint", "provenance", "counters", "trust", "approved", "hour", "task")
 _KEYS = ("name", "as", "delegated_by", *_KINDS, *_FACTS, "arguments", *_MOMENT, "expect", "rules")
 
 TargetOf = Callable[[Kind, str], Target]
@@ -75,11 +85,20 @@ class Result:
         return as_meant and (case.rules is None or case.rules == frozenset(self.rules))
 
 
-def run_case(engine: PolicyEngine, case: Case) -> Result:
-    """Judge one test. The engine is left with the test's target as all that exists."""
-    engine.retarget([case.question.target])
-    verdict, decision = verdict_on(engine, case.question)
-    return Result(case, verdict, decision)
+def run_cases(folder: Path, cases: Sequence[Case]) -> list[Result]:
+    """Judge tests by the policies in a folder, each with its own target as all that exists.
+
+    Raises:
+        ConfigurationError: the folder holds a mistake.
+    """
+    clock = HeldClock()
+    engine = PolicyEngine(folder, clock=clock.now)
+    results: list[Result] = []
+    for case in cases:
+        clock.hour = case.question.hour
+        engine.retarget([case.question.target])
+        results.append(Result(case, *verdict_on(engine, case.question)))
+    return results
 
 
 def load_cases(folder: Path, target_of: TargetOf) -> list[Case]:
@@ -110,9 +129,13 @@ def _case(node: Node, people: Mapping[str, Agent], target_of: TargetOf) -> Case:
     actors = [_who(fields["as"], people)]
     actors += [_who(item, people) for item in _items(fields, "delegated_by")]
     target = _target(node, fields, target_of)
-    arguments: object = _data(fields["arguments"], dict) if "arguments" in fields else {}
+    arguments = _json(fields["arguments"]) if "arguments" in fields else {}
     question = Question(
-        chain_of(actors), target, params_of(target, cast("Json", arguments)), _situation(fields)
+        principal=chain_of(actors, fields["task"].text() if "task" in fields else None),
+        target=target,
+        params=params_of(target, arguments),
+        situation=_situation(fields),
+        hour=fields["hour"].integer(0, 23) if "hour" in fields else 12,
     )
     expect = Verdict(fields["expect"].one_of(list(Verdict)))
     rules = frozenset(item.text() for item in fields["rules"].items()) if "rules" in fields else None
@@ -156,6 +179,10 @@ def _target(node: Node, fields: Mapping[str, Node], target_of: TargetOf) -> Targ
         changes["side_effect"] = SideEffect(fields["side_effect"].one_of(list(SideEffect)))
     if "price_micro_usd" in fields:
         changes["price"] = _whole(fields["price_micro_usd"])
+    if "risk" in fields:
+        changes["risk"] = fields["risk"].integer(0, 10)
+    if "min_trust" in fields:
+        changes["min_trust"] = fields["min_trust"].integer(0, MOST_TRUST)
     return replace(target, **changes)
 
 
@@ -165,7 +192,7 @@ def _situation(fields: Mapping[str, Node]) -> Situation:
         taint=frozenset(item.text() for item in _items(fields, "taint")),
         provenance={k.text(): Origin(v.one_of(list(Origin))) for k, v in _pairs(fields, "provenance")},
         counters={k.text(): _whole(v) for k, v in _pairs(fields, "counters")},
-        trust=_whole(fields["trust"]) if "trust" in fields else calm.trust,
+        trust=fields["trust"].integer(0, MOST_TRUST) if "trust" in fields else calm.trust,
         approved=frozenset(item.text() for item in _items(fields, "approved")),
     )
 
@@ -179,14 +206,11 @@ def _pairs(fields: Mapping[str, Node], key: str) -> list[tuple[Node, Node]]:
 
 
 def _whole(node: Node) -> int:
-    value = _data(node, int)
-    if isinstance(value, bool) or cast("int", value) < 0:
-        raise node.error("is no whole number of 0 or more")
-    return cast("int", value)
+    return node.integer(0, _LARGEST)
 
 
-def _data(node: Node, kind: type) -> object:
-    """A value as an agent would send it: what YAML and JSON both know."""
+def _json(node: Node) -> Json:
+    """Arguments as an agent would send them: what YAML and JSON both know."""
     loader = yaml.SafeLoader("")
     try:
         value = cast("object", loader.construct_object(node.yaml, deep=True))  # pyright: ignore[reportUnknownMemberType] - no stubs
@@ -195,7 +219,5 @@ def _data(node: Node, kind: type) -> object:
         raise node.error("holds a value that JSON does not know", "put a text in quotes") from error
     finally:
         loader.dispose()  # pyright: ignore[reportUnknownMemberType]
-    if not isinstance(value, kind):
-        wanted = "`key: value` pairs belong" if kind is dict else "a whole number belongs"
-        raise node.error(f"`{value}` where {wanted}")
-    return value
+    node.pairs()
+    return cast("Json", value)

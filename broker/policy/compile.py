@@ -14,7 +14,7 @@ import cedarpy
 from broker.errors import Because, ConfigurationError
 from broker.model import Argument, Kind
 from broker.policy import rules as reading
-from broker.policy.load import SCHEMA_FILE, Sources
+from broker.policy.load import SCHEMA_FILE, Heed, Sources, stop
 from broker.policy.roles import Allowance
 from broker.policy.rules import Rule
 from broker.policy.static import Uid
@@ -60,16 +60,24 @@ class Compiled:
         return {uid: rule.place for rule in self.rules.values() for uid in sorted(rule.mentions)}
 
 
-def compile_sources(sources: Sources) -> Compiled:
+def compile_sources(sources: Sources, heed: Heed = stop) -> Compiled:
     """Translate, check and parse.
 
+    Args:
+        sources: what was read.
+        heed: is told of each mistake in a hard rule; if it returns, that rule is left out.
+
     Raises:
-        ConfigurationError: the first mistake, with file and line.
+        ConfigurationError: the first mistake elsewhere, with file and line.
     """
     schema_text = sources.schema + declared_types(sources.declarations.arguments)
     schema = _schema(schema_text)
     rules = [reading.of_allowance(allowance) for allowance in sources.allowances]
-    rules += [reading.of_statement(statement, schema) for statement in sources.statements]
+    for statement in sources.statements:
+        try:
+            rules.append(reading.of_statement(statement, schema))
+        except ConfigurationError as mistake:
+            heed(mistake)
     reading.refuse_repeated_ids(rules)
     enforced = [rule for rule in rules if not rule.shadow]
     return Compiled(

@@ -6,7 +6,6 @@ lost a comment, the file is left alone.
 
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -77,9 +76,9 @@ def _yaml(text: str, name: str) -> str:
 
 def _read(text: str) -> tuple[list[yaml.Token], yaml.Node | None]:
     """The tokens of a text, and what they come to."""
-    tokens: Iterable[yaml.Token] = yaml.scan(text, yaml.SafeLoader)  # pyright: ignore[reportUnknownMemberType] - no stubs
-    root: yaml.Node | None = yaml.compose(text, yaml.SafeLoader)  # pyright: ignore[reportUnknownMemberType] - no stubs
-    return list(tokens), root
+    tokens = cast("list[yaml.Token]", list(yaml.scan(text, yaml.SafeLoader)))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] - no stubs
+    root = cast("yaml.Node | None", yaml.compose(text, yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType] - no stubs
+    return tokens, root
 
 
 def _lossy(name: str) -> ConfigurationError:

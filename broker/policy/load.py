@@ -1,7 +1,7 @@
 """What did the operator write? Roles in YAML and hard rules in Cedar, each with file and line."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from broker.policy.conditions import names_of
 from broker.policy.roles import Allowance, RoleFile, read_role
 
 SCHEMA_FILE = "schema.cedarschema"
+
+Heed = Callable[[ConfigurationError], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,20 @@ def shipped_policies() -> Path:
     return packaged if packaged.is_dir() else Path(broker.__file__).parent.parent / "policies"
 
 
-def load_sources(folder: Path) -> Sources:
+def stop(mistake: ConfigurationError) -> None:
+    """What is done about a mistake where nobody collects them."""
+    raise mistake
+
+
+def load_sources(folder: Path, heed: Heed = stop) -> Sources:
     """Read `roles/*.yaml`, `rules/*.cedar` and what `tools/*.yaml` declares.
 
+    Args:
+        folder: the policies.
+        heed: is told of each mistake in a role; if it returns, that role is left out.
+
     Raises:
-        ConfigurationError: the first mistake, with file and line.
+        ConfigurationError: the first mistake elsewhere, with file and line.
     """
     if not (folder / "roles").is_dir() and not (folder / "rules").is_dir():
         raise ConfigurationError(
@@ -58,8 +69,12 @@ def load_sources(folder: Path) -> Sources:
     names = names_of(declarations.arguments)
     found: dict[str, RoleFile] = {}
     for path, name in files_of(folder, "roles", ".yaml"):
-        file = read_role(read_yaml(path, name), names, found)
-        found[file.role] = file
+        try:
+            file = read_role(read_yaml(path, name), names, found)
+        except ConfigurationError as mistake:
+            heed(mistake)
+        else:
+            found[file.role] = file
     statements = [
         s for path, name in files_of(folder, "rules", ".cedar") for s in split(read_text(path, name), name)
     ]

@@ -1,13 +1,16 @@
 """What might be asked of the policies? A call that nobody makes, and what an agent would meet with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 
 from broker.model import (
     Agent,
     AgentId,
     Attestation,
+    Grant,
+    GrantId,
     Json,
     Kind,
     OrganisationId,
@@ -39,6 +42,19 @@ class Question:
     target: Target
     params: Json
     situation: Situation = field(default_factory=Situation)
+    hour: int = 12
+    """Of the day, UTC."""
+
+
+class HeldClock:
+    """A clock that stands at the hour of the question. Give its `now` to the engine."""
+
+    def __init__(self) -> None:
+        self.hour = 12
+
+    def now(self) -> float:
+        """Unix time in seconds, of some day."""
+        return self.hour * 3600.0
 
 
 def verdict_on(engine: PolicyEngine, question: Question) -> tuple[Verdict, Decision]:
@@ -63,10 +79,31 @@ def hypothetical(
     return Agent(AgentId(name), OrganisationId(organisation), roles, team, attestation=attestation)
 
 
-def chain_of(actors: Sequence[Agent]) -> Principal:
-    """A principal for a chain of agents, newest first."""
+def chain_of(actors: Sequence[Agent], task: str | None = None) -> Principal:
+    """A principal for a chain of agents, newest first; `task` is what the first delegation is for."""
     newest, root = actors[0], actors[-1]
-    return Principal(newest, root.id, tuple(actors), frozenset(), TRANSACTION, TRANSACTION, 0)
+    hops = () if task is None else tuple(_hops(actors, task))
+    return Principal(newest, root.id, tuple(actors), frozenset(), TRANSACTION, TRANSACTION, 0, hops)
+
+
+def _hops(actors: Sequence[Agent], task: str) -> Iterator[Grant]:
+    """Delegations that add no limits, newest first."""
+    depth = len(actors) - 1
+    for number, (to, by) in enumerate(pairwise(actors)):
+        yield Grant(
+            id=GrantId(f"{TRANSACTION}-{depth - number}"),
+            parent=None if number == depth - 1 else GrantId(f"{TRANSACTION}-{depth - number - 1}"),
+            organisation=to.organisation,
+            subject=actors[-1].id,
+            by=by.id,
+            to=to.id,
+            depth=depth - number,
+            max_depth=depth,
+            transaction=TRANSACTION,
+            expires_at=0,
+            created_at=0,
+            task=task,
+        )
 
 
 def params_of(target: Target, arguments: Json) -> Json:

@@ -10,11 +10,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from broker.documents import did_you_mean
-from broker.model import Agent, Kind, Target
+from broker.model import Agent, Kind, Situation, Target
 from broker.patterns import covers, matches
 from broker.policy.compile import ENTITY_OF, Compiled, compile_sources
 from broker.policy.interface import Obligations
-from broker.policy.load import Sources, Statement
+from broker.policy.load import Sources
 from broker.policy.question import chain_of, hypothetical
 from broker.policy.roles import Allowance, Pattern
 from broker.policy.rules import Rule
@@ -24,11 +24,12 @@ from broker.policy.snapshot import Snapshot
 _PREFIXED = re.compile(r"([^*]+?)__")
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_*-]+")
 _ANY = "*"
+_CALM = Situation()
 
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What is odd, where it stands, and what may have been meant. A note is odd and may well be on purpose."""
+    """What is odd, where it stands, and what may have been meant. A `note` may well be on purpose."""
 
     place: str
     text: str
@@ -114,7 +115,9 @@ def _impossible(pattern: Pattern, connectors: Mapping[str, str] | None) -> Remar
         return None
     if not _TOOL_NAME.fullmatch(pattern.glob):
         text = f"`{pattern.glob}` matches no tool: names hold letters, digits, `_` and `-`"
-        return Remark(pattern.place, text, did_you_mean(pattern.glob, {f"{p}__*" for p in prefixes}))
+        meant = pattern.glob.replace(".", "__", 1)
+        known = meant.partition("__")[0] in prefixes
+        return Remark(pattern.place, text, f"did you mean `{meant}`?" if known else None)
     prefix = _PREFIXED.match(pattern.glob)
     if prefix is None or prefix[1] in prefixes:
         return None
@@ -134,7 +137,12 @@ def _covered(compiled: Compiled) -> Iterator[Remark]:
                 continue  # its terms hold even where something else permits the call
             for at, (wide, wider) in enumerate(entries):
                 twice = _wider(pattern, wider) and _as_free(allowance, wide)
-                if at != number and _as_free(wide, allowance) and _wider(wider, pattern) and (at < number or not twice):
+                if (
+                    at != number
+                    and _as_free(wide, allowance)
+                    and _wider(wider, pattern)
+                    and (at < number or not twice)
+                ):
                     text = f"`{pattern.glob}` changes nothing: {wider.place} allows `{wider.glob}` already"
                     yield Remark(pattern.place, text, "remove one of the two")
                     break
@@ -142,7 +150,9 @@ def _covered(compiled: Compiled) -> Iterator[Remark]:
 
 def _as_free(wide: Allowance, narrow: Allowance) -> bool:
     """Whether one entry permits at least whenever another does."""
-    return not wide.asks and (wide.condition is None or (wide.condition == narrow.condition and not narrow.asks))
+    return not wide.asks and (
+        wide.condition is None or (wide.condition == narrow.condition and not narrow.asks)
+    )
 
 
 def _wider(wide: Pattern, narrow: Pattern) -> bool:
@@ -156,21 +166,22 @@ def _wider(wide: Pattern, narrow: Pattern) -> bool:
 
 def _always_forbidden(sources: Sources, compiled: Compiled, world: World) -> Iterator[Remark]:
     """Entries whose every target is forbidden to whoever has the role, whatever the call."""
-    settled = {rule.id for rule in compiled.rules.values() if _is_settled(rule)}
+    settled = {rule.id: rule.cedar for rule in compiled.rules.values() if _is_settled(rule)}
     if not settled or not world.targets:
         return
-    free = [replace(a, condition=None, asks=False, approver=None) for a in sources.allowances]
-    hard = [s for s, rule in _with_rules(sources, compiled) if rule.id in settled]
+    free = tuple(replace(a, condition=None, asks=False, approver=None) for a in sources.allowances)
+    hard = tuple(s for s in sources.statements if s.text in settled.values())
     always = Snapshot(
-        compile_sources(replace(sources, allowances=tuple(free), statements=tuple(hard))), world.targets
+        compile_sources(replace(sources, allowances=free, statements=hard)), world.targets, _any_time
     )
     for allowance in compiled.allowances:
         chosen = [t for t in world.targets if any(selects(p, t) for p in allowance.patterns)]
         actor = chain_of([hypothetical("somebody", frozenset({allowance.role}))])
-        decisions = [always.decide(actor, target) for target in chosen]
+        decisions = [always.decide(actor, target, {}, _CALM) for target in chosen]
         if chosen and not any(decision.permitted for decision in decisions):
-            rules = sorted({b.rule for decision in decisions for b in decision.because} & settled)
-            yield _no_effect(allowance, rules, listed=bool(always.listed(actor)))
+            shown = any(always.classes.number(target) in always.listed(actor) for target in chosen)
+            rules = sorted({b.rule for decision in decisions for b in decision.because} & settled.keys())
+            yield _no_effect(allowance, rules, listed=shown)
 
 
 def _no_effect(allowance: Allowance, rules: Sequence[str], *, listed: bool) -> Remark:
@@ -180,6 +191,11 @@ def _no_effect(allowance: Allowance, rules: Sequence[str], *, listed: bool) -> R
         hint = f"who has the role `{allowance.role}` sees it listed, and reads the reason on trying"
         return Remark(allowance.place, text, hint, note=True)
     return Remark(allowance.place, text, "remove the entry, or narrow the rule")
+
+
+def _any_time() -> float:
+    """No settled rule looks at the clock."""
+    return 0.0
 
 
 def _is_settled(rule: Rule) -> bool:
@@ -196,8 +212,11 @@ def _names(compiled: Compiled, world: World) -> Iterator[Remark]:
     known = _known(compiled, world)
     for (entity, name), place in compiled.mentioned.items():
         names = known.get(entity)
-        if names is not None and name not in names:
-            yield Remark(place, _KNOWN_AS[entity].format(name), did_you_mean(name, names))
+        if names is None or name in names:
+            continue
+        meant = did_you_mean(name, names)
+        if entity != "Label" or meant:  # rules are written for labels that nothing has yet
+            yield Remark(place, _KNOWN_AS[entity].format(name), meant)
 
 
 def _known(compiled: Compiled, world: World) -> Mapping[str, Collection[str]]:
@@ -235,7 +254,10 @@ def _roles(sources: Sources, world: World) -> Iterator[Remark]:
     for role, place in sources.places.items():
         if role not in held:
             yield Remark(
-                place, f"nobody has the role `{role}`", f"broker agent set NAME --role {role}", note=True
+                f"{place}:1",
+                f"nobody has the role `{role}`",
+                f"broker agent set NAME --role {role}",
+                note=True,
             )
     for agent in world.agents:
         for role in sorted(agent.roles - sources.roles):
@@ -253,4 +275,4 @@ def _delegates(sources: Sources, world: World) -> Iterator[Remark]:
         for name in sorted(names - {"*"} - ids - held):
             text = f"role `{role}` may delegate to `{name}`, and that is nobody"
             hint = did_you_mean(name, ids | held | sources.roles)
-            yield Remark(sources.places[role], text, hint)
+            yield Remark(f"{sources.places[role]}:1", text, hint)

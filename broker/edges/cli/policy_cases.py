@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 def run_tests(policies: Policies = None, config: Config = None, as_json: AsJson = False) -> None:
     """Run the tests in `tests/*.yaml` of the policies. Exits with 1 if one fails, or if there are none."""
-    from broker.policy.cases import load_cases, run_case
+    from broker.policy.cases import load_cases, run_cases
 
     settings = configured(config).settings
     folder = folder_of(policies, settings)
-    engine = loaded_policies(folder)
+    loaded_policies(folder)
     known = known_targets(settings, folder)
     cases = load_cases(folder, target_of(known, folder))
     if not cases:
         raise ConfigurationError(
             f"{folder}: holds no tests", hint="write some into `tests/*.yaml`: docs/policies-tools.md"
         )
-    results = [run_case(engine, case) for case in cases]
+    results = run_cases(folder, cases)
     output = Output(as_json=as_json)
     output.item(_data(results, known), "\n".join(_lines(results, output.ink)))
     if not all(result.passed for result in results):

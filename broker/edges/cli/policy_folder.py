@@ -10,7 +10,7 @@ import typer
 
 from broker.edges.cli.composition import policies_of
 from broker.errors import ConfigurationError
-from broker.model import Kind, Target
+from broker.model import Json, Kind, Target
 
 if TYPE_CHECKING:
     from broker.policy.engine import PolicyEngine
@@ -37,6 +37,10 @@ class Known:
             return "none: no broker has run on this state, so names of tools are not checked"
         when = datetime.fromtimestamp(self.noted_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
         return f"{len(self.targets)} targets, as a broker last saw them ({when})"
+
+    def as_json(self) -> Json | None:
+        """The same as data."""
+        return None if self.noted_at is None else {"noted_at": self.noted_at, "targets": len(self.targets)}
 
 
 def folder_of(policies: Path | None, settings: "Settings") -> Path:

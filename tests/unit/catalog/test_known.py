@@ -12,7 +12,7 @@ from broker.errors import ConfigurationError
 from broker.model import Kind, SideEffect
 
 
-def plain(_: str) -> Facts:
+def plain(*_: object) -> Facts:
     return Facts()
 
 
@@ -51,6 +51,7 @@ async def test_a_catalogue_is_remembered_with_everything_that_policies_look_at(t
     assert known.targets(plain) == before
     assert [t.definition for t in known.targets(plain)] == [t.definition for t in before]
     assert known.noted_at == 1_700_000_000
+    assert (tmp_path / "catalogue.json").stat().st_mode & 0o077 == 0
 
 
 async def test_the_facts_of_the_operator_are_those_of_today_and_not_those_that_were_noted(tmp_path):
@@ -90,6 +91,8 @@ def test_a_note_of_another_version_is_not_guessed_at(tmp_path):
         (Kind.PROMPT, "git__review", "git"),
         (Kind.RESOURCE, "git+file:///repo", "git"),
         (Kind.TEMPLATE, "kb://{article}", ""),
+        (Kind.MODEL, "small-model", ""),
+        (Kind.AGENT, "planner", ""),
     ],
 )
 def test_a_target_that_nothing_offers_is_supposed_to_have_the_name_that_was_asked_for(kind, name, connector):

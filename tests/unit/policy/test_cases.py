@@ -6,8 +6,7 @@ from broker.catalog.facts import load_facts
 from broker.catalog.known import supposed
 from broker.errors import ConfigurationError
 from broker.model import Kind, Origin, SideEffect
-from broker.policy.cases import load_cases, run_case
-from broker.policy.engine import PolicyEngine
+from broker.policy.cases import load_cases, run_cases
 from broker.policy.load import shipped_policies
 from broker.policy.question import Verdict
 
@@ -19,8 +18,7 @@ FILES = {"roles/clerk.yaml": ROLE, "rules/money.cedar": RULE}
 def results(folder):
     facts = load_facts(folder)
     cases = load_cases(folder, lambda kind, name: supposed(kind, name, facts))
-    engine = PolicyEngine(folder)
-    return [run_case(engine, case) for case in cases]
+    return run_cases(folder, cases)
 
 
 def verdict(write, test: str, **files: str):
@@ -80,15 +78,23 @@ provenance: {to: untrusted}
 counters: {calls: 3}
 trust: 640
 approved: [rule-1]
+hour: 23
+task: the report
+risk: 7
+min_trust: 300
 expect: hidden"""
-    text = (
-        "agents:\n  ann: {roles: [clerk], team: red, organisation: acme, attestation: A2, model: m, owner: o}\n"
-    )
+    text = "agents:\n  ann: {roles: [clerk], team: red, organisation: acme, attestation: A2, model: m, owner: o}\n"
     folder = write({"tests/t.yaml": text + "tests:\n  - " + test.replace("\n", "\n    ") + "\n"})
     (case,) = load_cases(folder, lambda kind, name: supposed(kind, name, load_facts(folder)))
     question = case.question
     ann, boss = question.principal.actors
-    assert (ann.id, ann.roles, ann.team, ann.organisation, ann.attestation) == ("ann", {"clerk"}, "red", "acme", "A2")
+    assert (ann.id, ann.roles, ann.team, ann.organisation, ann.attestation) == (
+        "ann",
+        {"clerk"},
+        "red",
+        "acme",
+        "A2",
+    )
     assert (ann.model, ann.owner, boss.team, question.principal.agent) == ("m", "o", "blue", ann)
     assert (question.target.labels, question.target.price) == ({"a", "b"}, 7)
     assert (question.target.kind, question.target.side_effect) == (Kind.TOOL, SideEffect.READS)
@@ -96,6 +102,8 @@ expect: hidden"""
     assert question.situation.taint == {"untrusted-source"}
     assert question.situation.provenance == {"to": Origin.UNTRUSTED}
     assert (question.situation.counters, question.situation.trust) == ({"calls": 3}, 640)
+    assert (question.hour, question.principal.grants[-1].task) == (23, "the report")
+    assert (question.target.risk, question.target.min_trust) == (7, 300)
     assert (question.situation.approved, case.place) == ({"rule-1"}, "policies/tests/t.yaml:4")
 
 
@@ -111,10 +119,14 @@ expect: hidden"""
         ("name: n\nas: {role: [x]}\ntool: a\nexpect: deny", "unknown key `role`", "did you mean `roles`?"),
         ("name: n\nas: {}\ntool: a\narguments: [x]\nexpect: deny", "where `key: value` pairs belong", None),
         ("name: n\nas: {}\ntool: a\ntrust: high\nexpect: deny", "where a whole number belongs", None),
-        ("name: n\nas: {}\ntool: a\ncounters: {x: -1}\nexpect: deny", "is no whole number", None),
-        ("name: n\nas: {}\ntool: a\ncounters: {x: true}\nexpect: deny", "is no whole number", None),
+        ("name: n\nas: {}\ntool: a\ncounters: {x: -1}\nexpect: deny", "where a whole number belongs", None),
+        ("name: n\nas: {}\ntool: a\ncounters: {x: true}\nexpect: deny", "where a whole number belongs", None),
         ("name: n\nas: {}\ntool: a\nprovenance: {x: evil}\nexpect: deny", "`evil` is not one of", None),
-        ("name: n\nas: {}\ntool: a\narguments: {x: 2026-01-02}\nexpect: deny", "that JSON does not know", None),
+        (
+            "name: n\nas: {}\ntool: a\narguments: {x: 2026-01-02}\nexpect: deny",
+            "that JSON does not know",
+            None,
+        ),
         ("name: n\nas: {}\ntool: a\narguments: {1: x}\nexpect: deny", "that JSON does not know", None),
     ],
 )

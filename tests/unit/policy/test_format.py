@@ -111,7 +111,9 @@ def test_what_cannot_be_laid_out_safely_is_refused_and_not_changed(text, name, m
 _WORDS = st.text("abz09*_", min_size=1, max_size=6).map(lambda word: f'"{word}"')
 _VALUES = st.recursive(
     _WORDS | st.sampled_from(["7", "true", "''", "null", "'it''s'"]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abcd", min_size=1), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text("abcd", min_size=1), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -126,7 +128,11 @@ def _written(value: object, indent: int, draw: st.DrawFn) -> list[str]:
     if not value:
         return [*above, pad + ("{ }" if isinstance(value, dict) else "[]") + note]
     step = draw(st.integers(1, 4))
-    pairs = [(f"{key}:", item) for key, item in value.items()] if isinstance(value, dict) else [("-", i) for i in value]
+    pairs = (
+        [(f"{key}:", item) for key, item in value.items()]
+        if isinstance(value, dict)
+        else [("-", i) for i in value]
+    )
     lines = above
     for head, item in pairs:
         if isinstance(item, str):

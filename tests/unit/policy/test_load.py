@@ -60,7 +60,10 @@ def test_a_mistake_in_a_role_is_named_with_file_and_line(write, text, message):
         (GOOD_RULE.format(id="r/allow/1"), "1: the id `r/allow/1` is taken by policies/roles/r.yaml:3"),
         (GOOD_RULE.format(id="a").replace("principal,", "principal == ?principal,"), "1: templates"),
         (GOOD_RULE.format(id="a").replace(";", " when { resource.prise > 5 };"), "1: attribute `prise`"),
-        (GOOD_RULE.format(id="a").replace("principal,", 'principal in Rule::"r",'), "1: unrecognized entity type `Rule`"),
+        (
+            GOOD_RULE.format(id="a").replace("principal,", 'principal in Rule::"r",'),
+            "1: unrecognized entity type `Rule`",
+        ),
     ],
 )
 def test_a_mistake_in_a_hard_rule_is_named_with_file_and_line(write, text, message):
@@ -116,3 +119,30 @@ def test_a_cedar_file_is_split_at_the_semicolons_that_end_policies():
         ('@id("x;\\";") permit (a);', "f:2"),
         ('@id("y")\nforbid (b);', "f:4"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "hint"),
+    [
+        ("forbid (principal, action, resource) when { resource.prise > 5 };", "did you mean `price`?"),
+        ('forbid (principal in Rule::"r", action, resource);', "did you mean `Role`?"),
+        ('forbid (principal, action == Action::"cal", resource);', "did you mean `call`?"),
+        (
+            'forbid (principal, action == Action::"call", resource) when { context.dept > 1 };',
+            "did you mean `depth`?",
+        ),
+        (
+            'forbid (principal, action == Action::"call", resource) when { context.counters.write > 1 };',
+            "did you mean `counters.writes`?",
+        ),
+        (
+            'forbid (principal, action == Action::"call", resource) when { context.num.amount > 1 };',
+            "an argument has to be declared: `arguments` in `tools/*.yaml`",
+        ),
+    ],
+)
+def test_a_word_that_rules_do_not_know_is_answered_with_the_one_that_was_meant(write, rule, hint):
+    folder = write({"rules/x.cedar": f'@id("x") @reason("r")\n{rule}'})
+    with pytest.raises(ConfigurationError) as error:
+        PolicyEngine(folder)
+    assert error.value.hint == hint

@@ -25,7 +25,7 @@ NOUNS = {
     "call": "Call a tool as an agent",
     "calls": "Recorded calls: tail, show, tree",
     "audit": "The log: verify, prove, export, checkpoint, keys",
-    "policy": "Policies: check",
+    "policy": "Policies: check, fmt, test",
     "budget": "What is spent and held: list",
     "config": "The configuration in force and its schema: show, schema",
 }

@@ -15,6 +15,7 @@ from broker.catalog.installed import GROUP, installed, load
 from broker.catalog.known import supposed
 from broker.configuration.load import load_settings
 from broker.guardrails.screen import Screen
+from broker.ledger.rules import load_budgets
 from broker.policy.cases import load_cases
 from broker.policy.engine import PolicyEngine
 from broker.policy.load import shipped_policies
@@ -83,6 +84,9 @@ def test_a_policy_file_is_one_that_the_broker_loads(block: Block, tmp_path: Path
     elif "tools" in keys:
         _into(tmp_path / "tools" / "shown.yaml", block)
         load_facts(tmp_path)
+    elif keys & {"budgets", "rates"}:
+        _into(tmp_path / "budgets" / "shown.yaml", block)
+        load_budgets(tmp_path)
     else:
         _into(tmp_path / "guardrails" / "secrets.yaml", block)
         Screen(LimitSettings(), tmp_path, b"k" * 32)

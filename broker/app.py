@@ -227,7 +227,8 @@ def _publisher(settings: Settings, back: Office) -> Publisher:
 def _mount(name: str, section: ConnectorSettings) -> Mount:
     prefix = name if section.prefix is None else section.prefix
     agent = None if section.agent is None else AgentId(section.agent)
-    return Mount(name, load(section.use), Names(prefix), section.timeout_s, agent)
+    upstream = load(section.use)
+    return Mount(name, upstream, Names(prefix), section.timeout_s, agent, section.max_concurrent)
 
 
 async def _open(settings: Settings, folder: Path, catalog: LiveCatalog, news: News, mount: Mount) -> None:
@@ -385,7 +386,7 @@ def _readiness(catalog: LiveCatalog) -> Callable[[Request], JSONResponse]:
         return JSONResponse(
             {
                 "status": "ready",
-                "connectors": {m.name: "failed" if m.problem else "ok" for m in catalog.mounts},
+                "connectors": {m.name: m.state for m in catalog.mounts},
             }
         )
 

@@ -98,12 +98,14 @@ def _accounts(budget: dict[str, Any]) -> list[Account]:
 
 def _held(spend: dict[str, Any], budget: dict[str, Any]) -> int:
     unit = budget.get("unit", "usd")
-    return 1 if unit == "calls" else int(spend["tokens" if unit == "tokens" else "held"])
+    return 1 if unit in ("calls", "open") else int(spend["tokens" if unit == "tokens" else "held"])
 
 
 def _charged(body: dict[str, Any], budget: dict[str, Any], held: int) -> int:
     """What the end of a call says it cost in the unit of a budget."""
     unit = budget.get("unit", "usd")
+    if unit == "open":
+        return 0
     if unit == "calls":
         return int(body.get("calls", 1))
     if unit == "tokens":

@@ -295,12 +295,14 @@ def accounts_of(budget: dict[str, Any]) -> list[Account]:
 def held_in(spend: dict[str, Any], budget: dict[str, Any]) -> int:
     """What the beginning of a call holds in the unit of a budget."""
     unit = budget.get("unit", "usd")
-    return 1 if unit == "calls" else int(spend["tokens" if unit == "tokens" else "held"])
+    return 1 if unit in ("calls", "open") else int(spend["tokens" if unit == "tokens" else "held"])
 
 
 def charged_in(body: dict[str, Any], budget: dict[str, Any], held: int) -> int:
     """What the end of a call says it cost in the unit of a budget."""
     unit = budget.get("unit", "usd")
+    if unit == "open":
+        return 0
     if unit == "calls":
         return int(body.get("calls", 1))
     if unit == "tokens":

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Protocol, cast
 
+from broker.catalog.breaker import State
+from broker.catalog.delivery import Delivery
 from broker.catalog.names import Names
 from broker.catalog.results import expose_definition
 from broker.connector import Offer, Upstream
@@ -41,10 +43,23 @@ class Mount:
     names: Names
     timeout_s: float
     agent: AgentId | None = None
+    most: int = 64
+    """Calls at a time."""
     opened: bool = False
     problem: str | None = None
     """Why it offers nothing now, for operators."""
     offer: Offer = field(default_factory=Offer)
+    delivery: Delivery = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.delivery = Delivery(self.name, self.upstream, self.timeout_s, self.most)
+
+    @property
+    def state(self) -> str:
+        """`ok`, `failed` where it offers nothing, `resting` where it is left alone after failures."""
+        if self.problem:
+            return "failed"
+        return "ok" if self.delivery.breaker.state is State.CLOSED else "resting"
 
     def targets(self, operator: OperatorFacts) -> Iterator[Target]:
         """Everything in the last offer, under outside names."""

@@ -14,6 +14,8 @@ class Unit(StrEnum):
     """Money, in millionths of a US dollar."""
     CALLS = "calls"
     TOKENS = "tokens"
+    OPEN = "open"
+    """Calls in flight: one while it is open, nothing once it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Quote:
         match unit:
             case Unit.USD:
                 return self.amount
-            case Unit.CALLS:
+            case Unit.CALLS | Unit.OPEN:
                 return 1
             case Unit.TOKENS:
                 return self.tokens
@@ -115,6 +117,8 @@ class Settlement:
                 return self.calls
             case Unit.TOKENS:
                 return held if self.tokens is None else self.tokens
+            case Unit.OPEN:
+                return 0
 
 
 NOTHING = Settlement(MicroUSD(0), calls=0, tokens=0)

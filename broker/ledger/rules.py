@@ -1,15 +1,17 @@
 """Which budgets and rates has the operator set? `policies/budgets/*.yaml`.
 
-time_zones: {acme: Europe/Berlin}     # where days and months of an organisation begin; default: UTC
-budgets:
-- scope: "agent:*"                  # <kind>:<name>; `*` stands for any text, each match has its own
-window: day                       # total, minute, hour, day, month, or rolling: 90m, 24h, 30d
-usd: "5"                          # at least one of usd (as text), calls, tokens
-calls: 2000
-warn: [50, 80]                    # percentages at which it is recorded that so much is used
-slow_from: 90                     # from here on calls wait, the longer the less is left
-rates:
-- {scope: "agent:*", calls: 120, per: minute, burst: 20}
+    time_zones: {acme: Europe/Berlin}     # where days and months of an organisation begin; default: UTC
+    budgets:
+      - scope: "agent:*"                  # <kind>:<name>; `*` stands for any text, each match has its own
+        window: day                       # total, minute, hour, day, month, or rolling: 90m, 24h, 30d
+        usd: "5"                          # at least one of usd (as text), calls, tokens, open
+        calls: 2000
+        warn: [50, 80]                    # percentages at which it is recorded that so much is used
+        slow_from: 90                     # from here on calls wait, the longer the less is left
+    rates:
+      - {scope: "agent:*", calls: 120, per: minute, burst: 20}
+
+All that fit a call count; none takes another's place.
 """
 
 import re
@@ -103,7 +105,9 @@ def _budget(node: Node) -> BudgetRule:
     fields = node.mapping(keys, required=("scope", "window"))
     caps = {unit: _cap(unit, fields[unit]) for unit in Unit if unit in fields}
     if not caps:
-        raise node.error("caps nothing", "give `usd`, `calls` or `tokens`")
+        raise node.error("caps nothing", "give `usd`, `calls`, `tokens` or `open`")
+    if Unit.OPEN in caps and fields["window"].text() != "total":
+        raise fields[Unit.OPEN].error("`open` caps calls in flight, at any time", "write `window: total`")
     return BudgetRule(
         scope=_scope(fields["scope"]),
         window=_window(fields["window"]),

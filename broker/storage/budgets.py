@@ -118,7 +118,13 @@ def _say(unit: Unit) -> Callable[[int], str]:
 
 
 def _noun(unit: Unit) -> str:
-    return "USD" if unit is Unit.USD else unit.value
+    match unit:
+        case Unit.USD:
+            return "USD"
+        case Unit.OPEN:
+            return "calls at a time"
+        case _:
+            return unit.value
 
 
 def usd(micro: int) -> str:

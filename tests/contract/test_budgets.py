@@ -148,6 +148,17 @@ async def test_calls_wait_the_longer_the_less_is_left(store: Store):
     assert 0 < waits[4] < waits[5] == 5000
 
 
+async def test_calls_in_flight_are_capped_and_an_end_makes_room(store: Store):
+    at_once = Budget("agent:a", 2, "", Unit.OPEN)
+    await begin(store, "a", a_quote(at_once))
+    await begin(store, "b", a_quote(at_once))
+    with pytest.raises(BudgetExceeded, match="holds 2 of 2 calls at a time") as refused:
+        await begin(store, "c", a_quote(at_once))
+    assert refused.value.hint == "try again when calls in flight have ended"
+    await end(store, "a", Settlement(MicroUSD(0)))
+    await begin(store, "c", a_quote(at_once))
+
+
 async def test_a_rate_lets_a_burst_through_and_then_one_an_interval(timed: Store, now: Now):
     rates = (Rate("agent:a", 1_000_000, 2),)
     for call in ("a", "b"):
@@ -243,13 +254,14 @@ async def test_no_order_of_calls_windows_and_crashes_exceeds_a_cap_or_loses_or_d
     tmp_path_factory: pytest.TempPathFactory, name: str, events: list[tuple[str, int, int]]
 ):
     backend = STORES[name](tmp_path_factory.mktemp("ledger"))
-    reference = Reference({Unit.USD: 100, Unit.CALLS: 5, Unit.TOKENS: 120}, {}, set())
+    reference = Reference({Unit.USD: 100, Unit.CALLS: 5, Unit.TOKENS: 120, Unit.OPEN: 3}, {}, set())
     window, pending = PARTS + 1, list(enumerate(events))
     while pending:
         async with backend.open() as store:
             for left in await store.journal.abandoned():
                 await end(store, left.call, Settlement(left.held, estimated=True))
                 reference.open.discard(left.call)
+                reference.calls[left.call][1][Unit.OPEN] = 0
             while pending:
                 n, (event, one, two) = pending.pop(0)
                 if event == "crash":
@@ -269,7 +281,7 @@ async def test_no_order_of_calls_windows_and_crashes_exceeds_a_cap_or_loses_or_d
 async def _step(store: Store, reference: Reference, event: tuple[int, str, int, int], window: int) -> None:
     n, kind, one, two = event
     if kind == "begin":
-        amounts = {Unit.USD: one, Unit.CALLS: 1, Unit.TOKENS: two}
+        amounts = {Unit.USD: one, Unit.CALLS: 1, Unit.TOKENS: two, Unit.OPEN: 1}
         quote = a_quote(*(_budget(reference, u, window) for u in Unit), amount=one, tokens=two)
         try:
             await begin(store, f"c{n}", quote)
@@ -288,7 +300,8 @@ async def _step(store: Store, reference: Reference, event: tuple[int, str, int, 
             await end(store, call, NOTHING)
         else:
             cost, tokens = min(one, held[Unit.USD]), min(two, held[Unit.TOKENS])
-            reference.calls[call] = began, {Unit.USD: cost, Unit.CALLS: 1, Unit.TOKENS: tokens}
+            charged = {Unit.USD: cost, Unit.CALLS: 1, Unit.TOKENS: tokens, Unit.OPEN: 0}
+            reference.calls[call] = began, charged
             await end(store, call, Settlement(MicroUSD(cost), tokens=tokens))
             await end(store, call, Settlement(MicroUSD(cost), tokens=tokens))
 

@@ -54,6 +54,7 @@ def test_no_folder_is_no_budgets(tmp_path: Path):
         ('budgets:\n  - {scope: "agent:*", window: day, call: 5}\n', 2, "unknown key `call`"),
         ('rates:\n  - {scope: "agent:*", calls: 0, per: minute}\n', 2, "0 is out of range"),
         ('rates:\n  - {scope: "agent:*", calls: 5, per: fortnight}\n', 2, "`fortnight` is not one of"),
+        ('budgets:\n  - {scope: "agent:*", window: day, open: 5}\n', 2, "caps calls in flight, at any time"),
         ("time_zones:\n  acme: Europe/Berlyn\n", 2, "is not a time zone"),
         ("budget: []\n", 1, "unknown key `budget`"),
     ],

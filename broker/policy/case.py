@@ -90,6 +90,16 @@ class Case:
         leaves = expanded(paths, compiled.arguments, COUNTERS)
         self._lens = Lens(leaves, target, frozenset(self._asking), clock)
 
+    @property
+    def beings(self) -> Sequence[tuple[Actor, Being]]:
+        """The chain, newest first, as rules see it and as entities."""
+        return [(actor, self._beings[actor]) for actor in self._actors]
+
+    @property
+    def being(self) -> Being:
+        """The target's class as an entity."""
+        return self._being
+
     def look(self, principal: Principal, params: Json, situation: Situation) -> Seen:
         """All that rules can see of a call; hashable.
 

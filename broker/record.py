@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 import orjson
 
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts, Outcome, Receipt
+from broker.circumstances import looked_at
 from broker.errors import BrokerError
 from broker.guardrails.interface import Finding
 from broker.ledger.interface import Budget, Notice, Quote, Settlement, Unit
-from broker.model import Answer, Call, Json, Principal, Target
+from broker.model import Answer, Call, Json, Principal, Situation, Target
 from broker.policy.interface import Decision
 
 FINDINGS = 50
@@ -32,6 +33,8 @@ class CallRecord:
     principal: Principal | None = None
     target: Target | None = None
     params: Json = field(default_factory=dict[str, object])
+    situation: Situation = field(default_factory=Situation)
+    """What it was judged on besides who asks for what."""
     decision: Decision | None = None
     findings: list[Finding] = field(default_factory=list[Finding])
     quote: Quote | None = None
@@ -139,6 +142,9 @@ class Scribe:
             facts["arguments"] = self._commitment(record.params)
         if record.decision:
             facts["decision"] = _decision(record.decision)
+            if principal and record.target:
+                situation = looked_at(principal, record.target, record.params, record.situation)
+                facts["decision"]["situation"] = situation
         return facts | _findings(record.findings)
 
     def _commitment(self, content: Mapping[str, object]) -> Facts:

@@ -7,7 +7,7 @@ met, and the same questions that a decision asks are put to these.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import cedarpy
@@ -15,10 +15,12 @@ import cedarpy
 from broker.policy.case import Case
 from broker.policy.context import Seen
 from broker.policy.rules import Rule
-from broker.policy.static import Being, reads
+from broker.policy.static import Being, Path, reads
 
 _ALL = {"op": "All"}
-_LISTING = {"==": {"left": {"Var": "action"}, "right": {"Value": {"__entity": {"type": "Action", "id": "list"}}}}}
+_LISTING = {
+    "==": {"left": {"Var": "action"}, "right": {"Value": {"__entity": {"type": "Action", "id": "list"}}}}
+}
 _BRACKETS = re.compile(r"\(((?:context|resource|principal)(?:\.\w+)*)\)")
 _ATTRIBUTE = re.compile(r"\b(resource|principal)\.(\w+)")
 
@@ -45,7 +47,9 @@ class Unmet:
     values: Mapping[str, object]
 
 
-def unmet(case: Case, seen: Seen, approved: frozenset[str], rules: Sequence[Rule]) -> dict[tuple[str, int], Unmet]:
+def unmet(
+    case: Case, seen: Seen, approved: frozenset[str], rules: Sequence[Rule]
+) -> dict[tuple[str, int], Unmet]:
     """By rule and number of the actor in the chain, what is not met. A rule that holds is not in it.
 
     Raises:
@@ -70,6 +74,34 @@ def unmet(case: Case, seen: Seen, approved: frozenset[str], rules: Sequence[Rule
                     values = _values(first, json.loads(context), being, case.being)
                     found.setdefault((rule, at), Unmet(first, values))
     return found
+
+
+def assumed(rule: Rule, blind: frozenset[Path], *, met: bool) -> Rule:
+    """A rule in which every condition that looks at something unknown is taken to be met, or not to be.
+
+    A condition counts as a whole; what is joined by `&&` as several.
+    """
+    seen = [c for c in _split(rule.parsed["conditions"]) if not _looks_at(c, blind)]
+    if rule.allowance is not None:  # what a role lists does not depend on conditions
+        either = {"||": {"left": _LISTING, "right": _conjunction([c["body"] for c in seen], met=met)}}
+        conditions: list[Json] = [{"kind": "when", "body": either}]
+    else:
+        conditions = seen if met else [*seen, {"kind": "when", "body": {"Value": False}}]
+    parsed = {**rule.parsed, "conditions": conditions}
+    reads_now = frozenset(path for condition in conditions for path in reads(condition))
+    return replace(rule, parsed=parsed, cedar=_cedar({"x": parsed}), reads=reads_now)
+
+
+def _looks_at(condition: Json, blind: frozenset[Path]) -> bool:
+    return any(path[: len(seen)] == seen for seen in reads(condition) for path in blind)
+
+
+def _conjunction(bodies: Sequence[Json], *, met: bool) -> Json:
+    """All of them, and the answer to what is not known."""
+    whole: Json = {"Value": met}
+    for body in reversed(bodies):
+        whole = {"&&": {"left": body, "right": whole}}
+    return whole
 
 
 def condition_text(rule: Rule) -> str:
@@ -126,7 +158,7 @@ def _named(policy: Json, name: str) -> Json:
 
 
 def _cedar(policies: Mapping[str, Json]) -> str:
-    whole = {"staticPolicies": policies, "templates": {}, "templateLinks": []}
+    whole: dict[str, Any] = {"staticPolicies": policies, "templates": {}, "templateLinks": []}
     return cedarpy.policies_from_json_str(json.dumps(whole))
 
 

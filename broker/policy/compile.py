@@ -6,7 +6,7 @@ The set does not change when the catalogue does: what a role's patterns match is
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 import cedarpy
@@ -92,6 +92,19 @@ def compile_sources(sources: Sources, heed: Heed = stop) -> Compiled:
         policies=_set(enforced),
         permits=_set(rule for rule in enforced if rule.permits),
         shadowed=_set(rules) if len(rules) > len(enforced) else None,
+    )
+
+
+def with_rules(compiled: Compiled, changed: Mapping[str, Rule]) -> Compiled:
+    """The same set with some of its rules replaced by others of the same id. Shadow rules are left out."""
+    rules = {rule_id: changed.get(rule_id, rule) for rule_id, rule in compiled.rules.items()}
+    enforced = [rule for rule in rules.values() if not rule.shadow]
+    return replace(
+        compiled,
+        rules=rules,
+        policies=_set(enforced),
+        permits=_set(rule for rule in enforced if rule.permits),
+        shadowed=None,
     )
 
 

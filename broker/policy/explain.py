@@ -7,6 +7,7 @@ rules with the same questions.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import cast
 
 from broker.model import Agent
 from broker.policy.case import Trace
@@ -85,7 +86,9 @@ def _words(engine: PolicyEngine, question: Question) -> Iterator[Word]:
     missing = unmet(case, case.look(principal, params, situation), situation.approved, aside)
     for trace in traces:
         at = next(n for n, actor in enumerate(principal.actors) if actor is trace.actor)
-        yield Word(trace.actor, trace.rule, _says(trace), _why(trace, missing.get((trace.rule.id, at)), question))
+        yield Word(
+            trace.actor, trace.rule, _says(trace), _why(trace, missing.get((trace.rule.id, at)), question)
+        )
 
 
 def _says(trace: Trace) -> Says:
@@ -96,7 +99,9 @@ def _says(trace: Trace) -> Says:
     return Says.PERMITS if trace.rule.permits else Says.FORBIDS
 
 
-def _why(trace: Trace, unmet: Unmet | None, question: Question) -> str | None:
+def _why(  # noqa: PLR0911 - one line a part of a rule
+    trace: Trace, unmet: Unmet | None, question: Question
+) -> str | None:
     if trace.holds or trace.failed or unmet is None:
         return None
     actor, allowance, target = trace.actor, trace.rule.allowance, question.target
@@ -127,7 +132,7 @@ def _value(value: object) -> str:
         case None:
             return "not there"
         case list() | tuple():
-            return f"[{', '.join(_value(each) for each in value)}]"  # pyright: ignore[reportUnknownVariableType]
+            return f"[{', '.join(_value(each) for each in cast('Sequence[object]', value))}]"
         case str():
             return f'"{value}"'
         case _:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from broker.configuration.load import Loaded
     from broker.configuration.places import Key
     from broker.credentials import Credentials
-    from broker.identity.interface import AgentStore
+    from broker.identity.interface import AgentStore, GrantStore
     from broker.identity.keys import Keys
     from broker.journal import Journal
     from broker.ledger.interface import LedgerReader
@@ -32,6 +32,11 @@ class Store(Protocol):
     @property
     def agents(self) -> "AgentStore":
         """The agents."""
+        ...
+
+    @property
+    def grants(self) -> "GrantStore":
+        """The delegations."""
         ...
 
     @property

@@ -25,7 +25,8 @@ NOUNS = {
     "call": "Call a tool as an agent",
     "calls": "Recorded calls: tail, show, tree",
     "audit": "The log: verify, prove, export, checkpoint, keys",
-    "policy": "Policies: check, fmt, test",
+    "policy": "Policies: check, fmt, test, show, simulate",
+    "why": "Why may an agent make a call, or why not",
     "budget": "What is spent and held: list",
     "config": "The configuration in force and its schema: show, schema",
 }

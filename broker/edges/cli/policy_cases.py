@@ -1,7 +1,6 @@
 """Do the policies decide as was meant? `broker policy test` runs the tests that lie beside them."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -10,12 +9,19 @@ from broker.edges.cli.composition import configured
 from broker.edges.cli.ink import Ink, visible
 from broker.edges.cli.options import AsJson, Config
 from broker.edges.cli.output import Output
-from broker.edges.cli.policy_folder import Known, Policies, folder_of, known_targets, loaded_policies
+from broker.edges.cli.policy_folder import (
+    Known,
+    Policies,
+    folder_of,
+    known_targets,
+    loaded_policies,
+    target_of,
+)
 from broker.errors import ConfigurationError
-from broker.model import Json, Kind, Target
+from broker.model import Json
 
 if TYPE_CHECKING:
-    from broker.policy.cases import Result, TargetOf
+    from broker.policy.cases import Result
 
 
 def run_tests(policies: Policies = None, config: Config = None, as_json: AsJson = False) -> None:
@@ -36,19 +42,6 @@ def run_tests(policies: Policies = None, config: Config = None, as_json: AsJson 
     output.item(_data(results, known), "\n".join(_lines(results, output.ink)))
     if not all(result.passed for result in results):
         raise typer.Exit(1)
-
-
-def target_of(known: Known, folder: Path) -> "TargetOf":
-    """Finds targets by name: those of the catalogue, else one that somebody might offer."""
-    from broker.catalog.facts import load_facts
-    from broker.catalog.known import supposed
-
-    facts = load_facts(folder)
-
-    def find(kind: Kind, name: str) -> Target:
-        return known.by_name.get((kind, name)) or supposed(kind, name, facts)
-
-    return find
 
 
 def _lines(results: "Sequence[Result]", ink: Ink) -> Iterator[str]:

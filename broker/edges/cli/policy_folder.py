@@ -13,6 +13,7 @@ from broker.errors import ConfigurationError
 from broker.model import Json, Kind, Target
 
 if TYPE_CHECKING:
+    from broker.policy.cases import TargetOf
     from broker.policy.engine import PolicyEngine
     from broker.settings import Settings
 
@@ -69,6 +70,19 @@ def known_targets(settings: "Settings", folder: Path) -> Known:
         return Known(None, (), {})
     targets = catalogue.targets(load_facts(folder))
     return Known(catalogue.noted_at, targets, {(t.kind, t.name): t for t in targets})
+
+
+def target_of(known: Known, folder: Path) -> "TargetOf":
+    """Finds targets by name: those of the catalogue, else one that somebody might offer."""
+    from broker.catalog.facts import load_facts
+    from broker.catalog.known import supposed
+
+    facts = load_facts(folder)
+
+    def find(kind: Kind, name: str) -> Target:
+        return known.by_name.get((kind, name)) or supposed(kind, name, facts)
+
+    return find
 
 
 def loaded_policies(folder: Path) -> "PolicyEngine":

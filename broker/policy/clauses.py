@@ -170,7 +170,9 @@ def _text(body: Json) -> str:
     """An expression as Cedar writes it, without the brackets that say nothing."""
     policy = _cedar({"x": _named(_policy({}, [{"kind": "when", "body": body}]), "x")})
     inside = policy.strip().partition("when {")[2].removesuffix("};").strip()
-    return _BRACKETS.sub(r"\1", inside)
+    while (plainer := _BRACKETS.sub(r"\1", inside)) != inside:
+        inside = plainer
+    return inside
 
 
 def _condition_text(condition: Json) -> str:

@@ -9,16 +9,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import product
+from typing import TYPE_CHECKING
 
 from broker.circumstances import Recalled
 from broker.model import Target
 from broker.policy.clauses import assumed
 from broker.policy.compile import Compiled, with_rules
+from broker.policy.context import Seen, UnreadableCallError
 from broker.policy.interface import Decision
 from broker.policy.question import Verdict
 from broker.policy.rules import Rule
 from broker.policy.snapshot import Snapshot
 from broker.policy.static import Path
+
+if TYPE_CHECKING:
+    from broker.policy.case import Case
 
 MOST_UNKNOWN = 4
 """How many rules of unknown outcome are tried both ways."""
@@ -27,6 +32,7 @@ EXAMPLES = 3
 """How many calls of a group are named."""
 
 _MOST_SNAPSHOTS = 4096
+_MOST_DECISIONS = 200_000
 
 Assumption = tuple[tuple[str, bool], ...]
 """Whether what is not known of a rule's conditions is taken to be met, by rule."""
@@ -65,6 +71,7 @@ class _Set:
         self.compiled = compiled
         self._now = 0.0
         self._variants: dict[tuple[Assumption, frozenset[Path]], Compiled] = {}
+        self._decided: dict[tuple["Case", Seen], Decision] = {}
         self._snapshots: dict[tuple[Assumption, frozenset[Path], Target], Snapshot] = {}
 
     def decide(
@@ -74,9 +81,23 @@ class _Set:
         assumption: Assumption = (),
         blind: frozenset[Path] = frozenset(),
     ) -> Decision:
+        """A decision on what rules can see of the call; the agent that its text names may be another."""
         snapshot = self._snapshot(target, assumption, blind)
         self._now = datetime.fromisoformat(past.at).timestamp()
-        return snapshot.decide(past.principal, target, past.params, past.situation)
+        case = snapshot.case(past.principal, target)
+        try:
+            seen = None if case is None else case.look(past.principal, past.params, past.situation)
+        except UnreadableCallError:
+            seen = None
+        if case is None or seen is None:
+            return snapshot.decide(past.principal, target, past.params, past.situation)
+        known = self._decided.get((case, seen))
+        if known is None:
+            if len(self._decided) >= _MOST_DECISIONS:
+                self._decided.clear()
+            known = snapshot.decide(past.principal, target, past.params, past.situation)
+            self._decided[case, seen] = known
+        return known
 
     def unknown(self, past: Recalled, target: Target, blind: frozenset[Path]) -> list[Rule]:
         """The rules that can matter here and look at what is not known."""

@@ -144,7 +144,7 @@ def recalled(body: Mapping[str, Any]) -> Recalled | None:
         params=_params(what, arguments),
         situation=_situation(facts),
         permitted=bool(decision["permitted"]),
-        asked=bool(decision.get("asks")),
+        asked=bool(decision.get("consents")),
         rules=frozenset(decision["rules"]),
         policy=str(decision["policy"]),
         unrecorded=frozenset(each["name"] for each in arguments if "unrecorded" in each),

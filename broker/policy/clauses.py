@@ -21,6 +21,8 @@ _ALL = {"op": "All"}
 _LISTING = {
     "==": {"left": {"Var": "action"}, "right": {"Value": {"__entity": {"type": "Action", "id": "list"}}}}
 }
+_NEVER = {"<": {"left": {".": {"left": {"Var": "context"}, "attr": "depth"}}, "right": {"Value": 0}}}
+"""Never so, and not seen to be: a rule that is known not to hold would not be mentioned in a refusal."""
 _BRACKETS = re.compile(r"\(((?:context|resource|principal)(?:\.\w+)*)\)")
 _ATTRIBUTE = re.compile(r"\b(resource|principal)\.(\w+)")
 
@@ -86,7 +88,7 @@ def assumed(rule: Rule, blind: frozenset[Path], *, met: bool) -> Rule:
         either = {"||": {"left": _LISTING, "right": _conjunction([c["body"] for c in seen], met=met)}}
         conditions: list[Json] = [{"kind": "when", "body": either}]
     else:
-        conditions = seen if met else [*seen, {"kind": "when", "body": {"Value": False}}]
+        conditions = seen if met else [*seen, {"kind": "when", "body": _NEVER}]
     parsed = {**rule.parsed, "conditions": conditions}
     reads_now = frozenset(path for condition in conditions for path in reads(condition))
     return replace(rule, parsed=parsed, cedar=_cedar({"x": parsed}), reads=reads_now)
@@ -98,7 +100,7 @@ def _looks_at(condition: Json, blind: frozenset[Path]) -> bool:
 
 def _conjunction(bodies: Sequence[Json], *, met: bool) -> Json:
     """All of them, and the answer to what is not known."""
-    whole: Json = {"Value": met}
+    whole: Json = {"Value": True} if met else _NEVER
     for body in reversed(bodies):
         whole = {"&&": {"left": body, "right": whole}}
     return whole

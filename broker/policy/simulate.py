@@ -71,7 +71,7 @@ class _Set:
         self.compiled = compiled
         self._now = 0.0
         self._variants: dict[tuple[Assumption, frozenset[Path]], Compiled] = {}
-        self._decided: dict[tuple["Case", Seen], Decision] = {}
+        self._decided: dict[tuple[Case, Seen], Decision] = {}
         self._snapshots: dict[tuple[Assumption, frozenset[Path], Target], Snapshot] = {}
 
     def decide(

@@ -136,8 +136,10 @@ def test_who_has_to_agree_is_what_would_have_to_change(bench):
     explained = bench.ask([who("boss")], taint=frozenset({"untrusted-source"}))
     assert explained.verdict is Verdict.NEEDS_APPROVAL
     assert explained.changes == (
-        "somebody with the role `lead` has to agree: `tainted` (policies/rules/x.cedar:1) "
-        "it has read what anybody may have written",
+        (
+            "somebody with the role `lead` has to agree: `tainted` (policies/rules/x.cedar:1) "
+            "it has read what anybody may have written"
+        ),
     )
 
 
@@ -152,8 +154,10 @@ def test_without_a_role_the_roles_that_would_do_are_named(bench):
     explained = bench.ask([who()], "time__now", {})
     assert explained.verdict is Verdict.HIDDEN
     assert explained.changes == (
-        "`ann` would need a role that allows it, such as `boss` (policies/roles/boss.yaml:3) "
-        "or `clerk` (policies/roles/clerk.yaml:6)",
+        (
+            "`ann` would need a role that allows it, such as `boss` (policies/roles/boss.yaml:3) "
+            "or `clerk` (policies/roles/clerk.yaml:6)"
+        ),
     )
 
 
@@ -217,14 +221,14 @@ def property_bench(tmp_path_factory) -> Bench:
 
 @given(
     actors=_CHAINS,
-    name=st.sampled_from(["bank__pay", "time__now", "notes__add"]),
-    arguments=_ARGUMENTS,
+    call=st.tuples(st.sampled_from(["bank__pay", "time__now", "notes__add"]), _ARGUMENTS),
     situation=_SITUATIONS,
     hour=st.sampled_from([3, 12]),
 )
 def test_why_decides_as_the_engine_decides_and_its_words_bear_the_verdict_out(
-    property_bench, actors, name, arguments, situation, hour
+    property_bench, actors, call, situation, hour
 ):
+    name, arguments = call
     actors = [replace(actor, id=f"agent{n}") for n, actor in enumerate(actors)]
     target = supposed(Kind.TOOL, name, property_bench.facts)
     question = Question(chain_of(actors), target, params_of(target, arguments), situation, hour)

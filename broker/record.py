@@ -15,6 +15,8 @@ import orjson
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts, Outcome, Receipt
 from broker.circumstances import looked_at
 from broker.errors import BrokerError
+from broker.flow.step import Seen
+from broker.flow.transactions import Turn
 from broker.guardrails.interface import Finding
 from broker.ledger.interface import Budget, Notice, Quote, Settlement, Unit
 from broker.model import Answer, Call, Json, Principal, Situation, Target
@@ -33,6 +35,10 @@ class CallRecord:
     principal: Principal | None = None
     target: Target | None = None
     params: Json = field(default_factory=dict[str, object])
+    turn: Turn | None = None
+    """Its turn in its transaction: what it is judged on, and what it adds."""
+    seen: Seen | None = None
+    """What its result has shown to its transaction."""
     situation: Situation = field(default_factory=Situation)
     """What it was judged on besides who asks for what."""
     decision: Decision | None = None

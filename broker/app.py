@@ -140,7 +140,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         catalog = LiveCatalog(
             [_mount(name, section) for name, section in settings.connectors.items()],
             facts=load_facts(policies),
-            changed=partial(_catalogue_changed, policy, transactions, note, news),
+            changed=partial(_catalogue_changed, (policy.retarget, transactions.retarget), note, news),
         )
         inflight = InFlight(back.store.standing)
         authority = _authority(settings, folder, back, policy)
@@ -208,15 +208,14 @@ def policies_dir(settings: Settings) -> Path:
 
 
 def _catalogue_changed(
-    policy: PolicyEngine,
-    transactions: Transactions,
+    followers: Sequence[Callable[[Sequence[Target]], None]],
     note: CatalogueNote,
     news: News,
     targets: Sequence[Target],
     kinds: frozenset[Kind],
 ) -> None:
-    policy.retarget(targets)
-    transactions.retarget(targets)
+    for retarget in followers:
+        retarget(targets)
     note.stale()
     for kind in sorted(kinds):
         news.tell("catalog", {"kind": kind})

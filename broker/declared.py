@@ -114,7 +114,7 @@ def _declaration(
         labels=frozenset(map(_label, fields["labels"].items())) if "labels" in fields else frozenset(),
         risk=fields["risk"].integer(0, _RISKIEST) if "risk" in fields else None,
         min_trust=fields["min_trust"].integer(0, _MOST_TRUST) if "min_trust" in fields else None,
-        arguments=tuple(_arguments(fields["arguments"], known)) if "arguments" in fields else (),
+        arguments=tuple(read_arguments(fields["arguments"], known)) if "arguments" in fields else (),
     )
 
 
@@ -125,7 +125,12 @@ def _label(node: Node) -> str:
     return label
 
 
-def _arguments(node: Node, known: dict[str, tuple[Argument, str]]) -> Iterator[Argument]:
+def read_arguments(node: Node, known: dict[str, tuple[Argument, str]]) -> Iterator[Argument]:
+    """Declared arguments; `known` are those of other entries with their places, and grows.
+
+    Raises:
+        ConfigurationError: `file:line:` and what is wrong there.
+    """
     for key, value in node.pairs("write `name: {path: where.it.stands}`"):
         argument = _argument(key, value)
         before, place = known.setdefault(argument.name, (argument, key.place))

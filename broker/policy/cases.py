@@ -23,6 +23,7 @@ from typing import Any, cast
 import orjson
 import yaml
 
+from broker.declared import read_arguments
 from broker.documents import Node, did_you_mean, read_yaml
 from broker.model import Agent, Attestation, Json, Kind, Origin, SideEffect, Situation, Target
 from broker.policy.engine import PolicyEngine
@@ -43,7 +44,7 @@ MOST_TRUST = 1000
 _LARGEST = 2**53
 _KINDS = {str(kind): kind for kind in Kind}
 _WHO = ("roles", "team", "organisation", "attestation", "model", "owner")
-_FACTS = ("labels", "side_effect", "price_micro_usd", "risk", "min_trust")
+_FACTS = ("labels", "side_effect", "price_micro_usd", "risk", "min_trust", "declares")
 _MOMENT = ("taint", "provenance", "counters", "trust", "approved", "hour", "task")
 _KEYS = ("name", "as", "delegated_by", *_KINDS, *_FACTS, "arguments", *_MOMENT, "expect", "rules")
 
@@ -179,6 +180,8 @@ def _target(node: Node, fields: Mapping[str, Node], target_of: TargetOf) -> Targ
         changes["side_effect"] = SideEffect(fields["side_effect"].one_of(list(SideEffect)))
     if "price_micro_usd" in fields:
         changes["price"] = _whole(fields["price_micro_usd"])
+    if "declares" in fields:
+        changes["arguments"] = tuple(read_arguments(fields["declares"], {}))
     if "risk" in fields:
         changes["risk"] = fields["risk"].integer(0, 10)
     if "min_trust" in fields:

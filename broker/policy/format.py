@@ -16,6 +16,8 @@ from broker.errors import ConfigurationError
 
 WIDTH = 110
 _STEP = 2
+_HEAD = re.compile(r"(?:\s*//[^\n]*\n)+[ \t]*\n")
+"""Comments about the whole file: Cedar's formatter would join them to the first policy."""
 _TEXT_STYLES = ("|", ">")
 _ANCHORS = (yaml.AnchorToken, yaml.AliasToken, yaml.TagToken, yaml.DirectiveToken, yaml.DocumentStartToken)
 
@@ -32,8 +34,11 @@ def formatted(text: str, name: str) -> str:
 def _cedar(text: str, name: str) -> str:
     if not re.sub(r"//[^\n]*", "", text).strip():
         return text  # nothing but comments
+    head = _HEAD.match(text)
+    about = head[0] if head else ""
     try:
-        laid = cedarpy.format_policies(text, line_width=WIDTH, indent_width=_STEP).strip() + "\n"
+        body = cedarpy.format_policies(text[len(about) :], line_width=WIDTH, indent_width=_STEP)
+        laid = (f"{about.strip()}\n\n" if about else "") + body.strip() + "\n"
         same = _cedar_meaning(laid) == _cedar_meaning(text)
     except ValueError as error:
         raise ConfigurationError(

@@ -1,5 +1,7 @@
 """Tests of policies: what they can say, that they are judged by the engine, and that they can fail."""
 
+import shutil
+
 import pytest
 
 from broker.catalog.facts import load_facts
@@ -7,7 +9,7 @@ from broker.catalog.known import supposed
 from broker.errors import ConfigurationError
 from broker.model import Kind, Origin, SideEffect
 from broker.policy.cases import load_cases, run_cases
-from broker.policy.load import shipped_policies
+from broker.policy.load import load_sources, shipped_policies
 from broker.policy.question import Verdict
 
 ROLE = "role: clerk\nallow:\n  - tools: [time__*, bank__pay]\n"
@@ -142,3 +144,26 @@ def test_the_shipped_policies_pass_their_own_tests():
     outcomes = results(shipped_policies())
     assert outcomes
     assert [f"{r.case.place}: {r.verdict} {r.rules}" for r in outcomes if not r.passed] == []
+
+
+def _shipped_rules():
+    sources = load_sources(shipped_policies())
+    return [pytest.param(s, id=s.text.partition('"')[2].partition('"')[0]) for s in sources.statements]
+
+
+@pytest.mark.parametrize("statement", _shipped_rules())
+def test_every_shipped_rule_has_a_test_that_fails_without_it(statement, tmp_path):
+    folder = tmp_path / "policies"
+    shutil.copytree(shipped_policies(), folder)
+    for path in (folder / "rules").glob("*.cedar"):
+        path.write_text(path.read_text().replace(statement.text, ""))
+    failed = [result.case.name for result in results(folder) if not result.passed]
+    assert failed
+
+
+@pytest.mark.parametrize("role", ["operator", "reader"])
+def test_every_shipped_role_has_a_test_that_fails_without_it(role, tmp_path):
+    folder = tmp_path / "policies"
+    shutil.copytree(shipped_policies(), folder)
+    (folder / "roles" / f"{role}.yaml").write_text(f"role: {role}\nallow: []\n")
+    assert [result.case.name for result in results(folder) if not result.passed]

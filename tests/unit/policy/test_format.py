@@ -82,6 +82,11 @@ def test_a_rule_is_laid_out_as_cedar_does_and_comments_stay():
     assert formatted(laid, "x.cedar") == laid
 
 
+def test_what_a_cedar_file_says_of_itself_stays_apart_from_its_first_rule():
+    text = '// about all\n// of it\n\n\n// about x\n@id("x")\nforbid (principal, action, resource);\n'
+    assert formatted(text, "x.cedar") == text.replace("\n\n\n", "\n\n")
+
+
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "\n"])
 def test_a_yaml_file_that_says_nothing_is_left_alone(text):
     assert formatted(text, "x.yaml") == text

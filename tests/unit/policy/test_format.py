@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.errors import ConfigurationError
-from broker.policy.format import WIDTH, formatted
+from broker.policy.format import formatted
 from broker.policy.load import shipped_policies
 from tests.docs.pages import ROOT
 
@@ -170,4 +170,3 @@ def test_the_policies_that_are_shipped_and_shown_are_laid_out():
     files = [path for folder in folders for path in folder.rglob("*") if path.suffix in {".yaml", ".cedar"}]
     assert len(files) > 10
     assert [str(p) for p in files if formatted(p.read_text(), p.name) != p.read_text()] == []
-    assert all(len(line) <= WIDTH for path in files for line in path.read_text().split("\n"))

@@ -24,7 +24,7 @@ from broker.policy.terms import strictest
 from broker.policy.verdicts import Actor
 
 _CALL = {"type": "Action", "id": "call"}
-HINT = "ask an operator of the broker; the call's record names the rules"
+HINT = "ask an operator of the broker; `broker why` with the id of this call says more"
 ERROR = Because("error", "a rule could not be evaluated, so nothing is permitted")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from broker.approvals.people import read_people
 from broker.catalog.facts import load_facts
 from broker.catalog.installed import GROUP, installed, load
 from broker.catalog.known import supposed
@@ -81,6 +82,9 @@ def test_a_policy_file_is_one_that_the_broker_loads(block: Block, tmp_path: Path
     elif "tests" in keys:
         _into(tmp_path / "tests" / "shown.yaml", block)
         assert load_cases(tmp_path, lambda kind, name: supposed(kind, name, load_facts(tmp_path)))
+    elif "approvers" in keys:
+        (tmp_path / "approvals.yaml").write_text(block.text)
+        assert set(read_people(tmp_path).roles or ()) == set(yaml.safe_load(block.text)["approvers"])
     elif "tools" in keys:
         _into(tmp_path / "tools" / "shown.yaml", block)
         load_facts(tmp_path)

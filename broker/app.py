@@ -24,6 +24,7 @@ from broker.audit.publisher import Publisher
 from broker.catalog.catalog import LiveCatalog
 from broker.catalog.facts import load_facts
 from broker.catalog.installed import load
+from broker.catalog.known import CatalogueNote
 from broker.catalog.mount import Mount
 from broker.catalog.names import Names
 from broker.connector import Host
@@ -158,12 +159,12 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         prices = Prices(load_budgets(policies))
         guards = Screen(settings.limits, policies, back.keys.digest)
         await back.journal.policy_changed(policy.version)
-        news = News(back.store)
+        news, note = News(back.store), CatalogueNote(settings.state_dir)
         transactions = Transactions(back.store.flow, back.keys.digest)
         catalog = LiveCatalog(
             [_mount(name, section) for name, section in settings.connectors.items()],
             facts=load_facts(policies),
-            changed=partial(_catalogue_changed, policy, transactions, news),
+            changed=partial(_catalogue_changed, (policy.retarget, transactions.retarget), note, news),
         )
         inflight = InFlight(back.store.standing)
         authority = _authority(settings, folder, back, policy)
@@ -181,6 +182,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
             transactions=transactions,
         )
         tasks.start_soon(news.run)
+        tasks.start_soon(note.follow, catalog.mounts)
         tasks.start_soon(inflight.watch, back.store.signals)
         tasks.start_soon(inflight.obey, back.store.signals)
         tasks.start_soon(_publisher(settings, back).run)
@@ -238,14 +240,15 @@ def policies_dir(settings: Settings) -> Path:
 
 
 def _catalogue_changed(
-    policy: PolicyEngine,
-    transactions: Transactions,
+    followers: Sequence[Callable[[Sequence[Target]], None]],
+    note: CatalogueNote,
     news: News,
     targets: Sequence[Target],
     kinds: frozenset[Kind],
 ) -> None:
-    policy.retarget(targets)
-    transactions.retarget(targets)
+    for retarget in followers:
+        retarget(targets)
+    note.stale()
     for kind in sorted(kinds):
         news.tell("catalog", {"kind": kind})
 

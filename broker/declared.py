@@ -10,6 +10,7 @@
         arguments:                  # what rules can speak about
           amount: {scale: 2, role: amount}
           to: {path: recipient.iban, role: destination}
+          region: {record: true}    # a text that may stand in the log, so that changes can be simulated
     resources:                      # URIs and URI templates; `prompts` likewise
       - {match: "kb://*", labels: [private-data]}
     connectors:                     # all that a connector offers
@@ -113,7 +114,7 @@ def _declaration(
         labels=frozenset(map(_label, fields["labels"].items())) if "labels" in fields else frozenset(),
         risk=fields["risk"].integer(0, _RISKIEST) if "risk" in fields else None,
         min_trust=fields["min_trust"].integer(0, _MOST_TRUST) if "min_trust" in fields else None,
-        arguments=tuple(_arguments(fields["arguments"], known)) if "arguments" in fields else (),
+        arguments=tuple(read_arguments(fields["arguments"], known)) if "arguments" in fields else (),
     )
 
 
@@ -124,7 +125,12 @@ def _label(node: Node) -> str:
     return label
 
 
-def _arguments(node: Node, known: dict[str, tuple[Argument, str]]) -> Iterator[Argument]:
+def read_arguments(node: Node, known: dict[str, tuple[Argument, str]]) -> Iterator[Argument]:
+    """Declared arguments; `known` are those of other entries with their places, and grows.
+
+    Raises:
+        ConfigurationError: `file:line:` and what is wrong there.
+    """
     for key, value in node.pairs("write `name: {path: where.it.stands}`"):
         argument = _argument(key, value)
         before, place = known.setdefault(argument.name, (argument, key.place))
@@ -143,7 +149,7 @@ def _argument(key: Node, value: Node) -> Argument:
             f"`{name}` cannot be the name of an argument",
             "small letters, digits and `_`, no word of the rules themselves; `path` says where it stands",
         )
-    fields = value.mapping(("path", "scale", "role"))
+    fields = value.mapping(("path", "scale", "role", "record"))
     path = fields["path"].text() if "path" in fields else name
     if not all(path.split(".")):
         raise fields["path"].error(f"`{path}` is not a path", "names joined by dots: `recipient.iban`")
@@ -151,7 +157,7 @@ def _argument(key: Node, value: Node) -> Argument:
     role = Role(fields["role"].one_of([*Role])) if "role" in fields else None
     if role is Role.AMOUNT and scale is None:
         raise value.error("an amount is a number", "give its scale: 2 for cents, 0 for whole numbers")
-    return Argument(name, path, scale, role)
+    return Argument(name, path, scale, role, record="record" in fields and fields["record"].flag())
 
 
 def _price(node: Node) -> str:

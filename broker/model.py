@@ -227,13 +227,15 @@ class Argument:
 
     `name` is what rules call it; `path` where it stands in the arguments, in dots, each item of a list
     taken by itself. With `scale` it is a number, handed to rules as an integer of `10 ** -scale` units
-    (cents for 2); without it is a text.
+    (cents for 2); without it is a text. Numbers are written into the record of a call, texts only with
+    `record`.
     """
 
     name: str
     path: str
     scale: int | None = None
     role: Role | None = None
+    record: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,11 +147,12 @@ class Pipeline:
         approval = None
         while True:
             turn = record.turn = await self.transactions.turn(principal, record.call, target, params)
+            record.situation = turn.situation
             decision = self.policy.decide(principal, target, params, turn.situation)
             asked = Question(record.call, principal, target, params, turn.situation, decision)
             agreed = approval is not None and self.consents.covers(approval, asked)
             if approval is not None and agreed:
-                consented = replace(turn.situation, approved=approval.rules)
+                consented = record.situation = replace(turn.situation, approved=approval.rules)
                 decision = self.policy.decide(principal, target, params, consented)
             record.decision, record.approval = decision, approval if agreed else None
             if decision.permitted:

@@ -14,6 +14,7 @@ import orjson
 
 from broker.approvals.interface import Approval
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts, Outcome, Receipt
+from broker.circumstances import looked_at
 from broker.errors import BrokerError, PendingApproval
 from broker.flow.step import Seen
 from broker.flow.transactions import Turn
@@ -39,6 +40,8 @@ class CallRecord:
     """Its turn in its transaction: what it is judged on, and what it adds."""
     seen: Seen | None = None
     """What its result has shown to its transaction."""
+    situation: Situation = field(default_factory=Situation)
+    """What it was judged on besides who asks for what."""
     decision: Decision | None = None
     approval: Approval | None = None
     """What humans have agreed to, where rules want that."""
@@ -160,7 +163,10 @@ class Scribe:
         if record.params:
             facts["arguments"] = self.commitment(record.params)
         if record.decision:
-            facts["decision"] = _decision(record.decision, record.turn)
+            facts["decision"] = _decision(record.decision)
+            if principal and record.target:
+                situation = looked_at(principal, record.target, record.params, record.situation)
+                facts["decision"]["situation"] = situation
         return facts | _findings(record.findings)
 
     def commitment(self, content: Mapping[str, object]) -> Facts:
@@ -196,7 +202,7 @@ def approval_facts(approval: Approval) -> Facts:
     }
 
 
-def _decision(decision: Decision, turn: Turn | None) -> Facts:
+def _decision(decision: Decision) -> Facts:
     """The verdict, and what there is besides: terms, who would have to agree, what shadow rules change."""
     facts: Facts = {
         "permitted": decision.permitted,
@@ -215,8 +221,6 @@ def _decision(decision: Decision, turn: Turn | None) -> Facts:
     if decision.shadow:
         rules = [b.rule for b in decision.shadow.because]
         facts["shadow"] = {"permitted": decision.shadow.permitted, "rules": rules}
-    if turn is not None:
-        facts["situation"] = _situation(turn.situation)
     return facts
 
 
@@ -249,16 +253,6 @@ def _cause(record: CallRecord, principal: Principal) -> Facts:
     if call.traceparent:
         cause["trace"] = call.traceparent[:64]
     return cause
-
-
-def _situation(situation: Situation) -> Facts:
-    """What was known of the transaction when the call was judged, so that it can be judged again."""
-    facts: Facts = {"counters": dict(situation.counters)}
-    if situation.taint:
-        facts["taint"] = sorted(situation.taint)
-    if situation.provenance:
-        facts["provenance"] = dict(situation.provenance)
-    return facts
 
 
 def _findings(findings: Sequence[Finding]) -> Facts:

@@ -14,6 +14,7 @@ from broker.errors import ConfigurationError
 _LEGAL_PREFIX = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST = 64
+_LONGEST_PREFIX = 32
 _UI = "ui://"
 
 
@@ -28,7 +29,7 @@ class Names:
     """
 
     def __init__(self, prefix: str) -> None:
-        if prefix and (not _LEGAL_PREFIX.fullmatch(prefix) or len(prefix) > 32):
+        if prefix and not legal_prefix(prefix):
             raise ConfigurationError(
                 f"`{prefix}` cannot be the prefix of a connector",
                 hint="use up to 32 lower-case letters and digits, with single `-` or `_` between them",
@@ -65,3 +66,8 @@ class Names:
         if uri.startswith(self._ui):
             return _UI + uri[len(self._ui) :]
         return uri[len(self._scheme) :] if uri.startswith(self._scheme) else None
+
+
+def legal_prefix(prefix: str) -> bool:
+    """Whether a connector's names may begin with this."""
+    return len(prefix) <= _LONGEST_PREFIX and _LEGAL_PREFIX.fullmatch(prefix) is not None

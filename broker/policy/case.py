@@ -24,7 +24,7 @@ from broker.policy.terms import strictest
 from broker.policy.verdicts import Actor
 
 _CALL = {"type": "Action", "id": "call"}
-HINT = "ask an operator of the broker; the call's record names the rules"
+HINT = "ask an operator of the broker; `broker why` with the id of this call says more"
 ERROR = Because("error", "a rule could not be evaluated, so nothing is permitted")
 
 
@@ -89,6 +89,16 @@ class Case:
             paths.add(("approved",))
         leaves = expanded(paths, compiled.arguments, COUNTERS)
         self._lens = Lens(leaves, target, frozenset(self._asking), clock)
+
+    @property
+    def beings(self) -> Sequence[tuple[Actor, Being]]:
+        """The chain, newest first, as rules see it and as entities."""
+        return [(actor, self._beings[actor]) for actor in self._actors]
+
+    @property
+    def being(self) -> Being:
+        """The target's class as an entity."""
+        return self._being
 
     def look(self, principal: Principal, params: Json, situation: Situation) -> Seen:
         """All that rules can see of a call; hashable.

@@ -31,7 +31,12 @@ def misfit(text: str, schema: cedarpy.Schema) -> str | None:
     result = cedarpy.validate_policies(text, schema)
     if result.validation_passed:
         return None
-    return result.errors[0].error if result.errors else "does not fit the schema"
+    return min((e.error for e in result.errors), key=_telling, default="does not fit the schema")
+
+
+def _telling(problem: str) -> tuple[bool, bool, str]:
+    """Cedar gives several in any order: those that only follow come last, those about tools first."""
+    return "unable to find" in problem, "`Tool`" not in problem, problem
 
 
 def parse_entities(entities: Sequence[Entity], schema: cedarpy.Schema) -> cedarpy.Entities:

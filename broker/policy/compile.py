@@ -6,7 +6,7 @@ The set does not change when the catalogue does: what a role's patterns match is
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 import cedarpy
@@ -14,7 +14,7 @@ import cedarpy
 from broker.errors import Because, ConfigurationError
 from broker.model import Argument, Kind
 from broker.policy import rules as reading
-from broker.policy.load import SCHEMA_FILE, Sources
+from broker.policy.load import SCHEMA_FILE, Heed, Sources, stop
 from broker.policy.roles import Allowance
 from broker.policy.rules import Rule
 from broker.policy.static import Uid
@@ -60,16 +60,24 @@ class Compiled:
         return {uid: rule.place for rule in self.rules.values() for uid in sorted(rule.mentions)}
 
 
-def compile_sources(sources: Sources) -> Compiled:
+def compile_sources(sources: Sources, heed: Heed = stop) -> Compiled:
     """Translate, check and parse.
 
+    Args:
+        sources: what was read.
+        heed: is told of each mistake in a hard rule; if it returns, that rule is left out.
+
     Raises:
-        ConfigurationError: the first mistake, with file and line.
+        ConfigurationError: the first mistake elsewhere, with file and line.
     """
     schema_text = sources.schema + declared_types(sources.declarations.arguments)
     schema = _schema(schema_text)
     rules = [reading.of_allowance(allowance) for allowance in sources.allowances]
-    rules += [reading.of_statement(statement, schema) for statement in sources.statements]
+    for statement in sources.statements:
+        try:
+            rules.append(reading.of_statement(statement, schema))
+        except ConfigurationError as mistake:
+            heed(mistake)
     reading.refuse_repeated_ids(rules)
     enforced = [rule for rule in rules if not rule.shadow]
     return Compiled(
@@ -84,6 +92,19 @@ def compile_sources(sources: Sources) -> Compiled:
         policies=_set(enforced),
         permits=_set(rule for rule in enforced if rule.permits),
         shadowed=_set(rules) if len(rules) > len(enforced) else None,
+    )
+
+
+def with_rules(compiled: Compiled, changed: Mapping[str, Rule]) -> Compiled:
+    """The same set with some of its rules replaced by others of the same id. Shadow rules are left out."""
+    rules = {rule_id: changed.get(rule_id, rule) for rule_id, rule in compiled.rules.items()}
+    enforced = [rule for rule in rules.values() if not rule.shadow]
+    return replace(
+        compiled,
+        rules=rules,
+        policies=_set(enforced),
+        permits=_set(rule for rule in enforced if rule.permits),
+        shadowed=None,
     )
 
 

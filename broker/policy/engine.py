@@ -11,7 +11,7 @@ from pathlib import Path
 from broker import limits
 from broker.errors import Because
 from broker.model import Agent, Clock, Grant, Json, Principal, Situation, Target
-from broker.policy.case import Trace
+from broker.policy.case import Case, Trace
 from broker.policy.compile import compile_sources
 from broker.policy.interface import Decision
 from broker.policy.load import load_sources
@@ -99,6 +99,10 @@ class PolicyEngine:
             ValueError: Cedar gave no answer.
         """
         return self._now.explain(principal, target, params, situation)
+
+    def examined(self, principal: Principal, target: Target) -> Case | None:
+        """A chain and a target as `explain` looks at them; None if there is no such target."""
+        return self._now.examined(principal, target)
 
     @property
     def rules(self) -> Sequence[Rule]:

@@ -1,7 +1,7 @@
 """What did the operator write? Roles in YAML and hard rules in Cedar, each with file and line."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from broker.policy.conditions import names_of
 from broker.policy.roles import Allowance, RoleFile, read_role
 
 SCHEMA_FILE = "schema.cedarschema"
+
+Heed = Callable[[ConfigurationError], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Sources:
     declarations: Declarations = field(default_factory=Declarations)
     delegates: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     """By role, the agents and roles that who has it may delegate to; `*` is everybody."""
+    places: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By role, the file that defines it."""
 
 
 def shipped_policies() -> Path:
@@ -42,11 +46,20 @@ def shipped_policies() -> Path:
     return packaged if packaged.is_dir() else Path(broker.__file__).parent.parent / "policies"
 
 
-def load_sources(folder: Path) -> Sources:
+def stop(mistake: ConfigurationError) -> None:
+    """What is done about a mistake where nobody collects them."""
+    raise mistake
+
+
+def load_sources(folder: Path, heed: Heed = stop) -> Sources:
     """Read `roles/*.yaml`, `rules/*.cedar` and what `tools/*.yaml` declares.
 
+    Args:
+        folder: the policies.
+        heed: is told of each mistake in a role; if it returns, that role is left out.
+
     Raises:
-        ConfigurationError: the first mistake, with file and line.
+        ConfigurationError: the first mistake elsewhere, with file and line.
     """
     if not (folder / "roles").is_dir() and not (folder / "rules").is_dir():
         raise ConfigurationError(
@@ -55,11 +68,15 @@ def load_sources(folder: Path) -> Sources:
     declarations = read_declarations(folder)
     names = names_of(declarations.arguments)
     found: dict[str, RoleFile] = {}
-    for path, name in _files(folder, "roles", ".yaml"):
-        file = read_role(read_yaml(path, name), names, found)
-        found[file.role] = file
+    for path, name in files_of(folder, "roles", ".yaml"):
+        try:
+            file = read_role(read_yaml(path, name), names, found)
+        except ConfigurationError as mistake:
+            heed(mistake)
+        else:
+            found[file.role] = file
     statements = [
-        s for path, name in _files(folder, "rules", ".cedar") for s in split(read_text(path, name), name)
+        s for path, name in files_of(folder, "rules", ".cedar") for s in split(read_text(path, name), name)
     ]
     return Sources(
         schema=_schema(folder),
@@ -68,6 +85,7 @@ def load_sources(folder: Path) -> Sources:
         statements=tuple(statements),
         declarations=declarations,
         delegates={role: file.delegates for role, file in found.items()},
+        places={role: file.place for role, file in found.items()},
     )
 
 
@@ -112,7 +130,7 @@ def _schema(folder: Path) -> str:
     return shipped
 
 
-def _files(folder: Path, sub: str, suffix: str) -> Iterator[tuple[Path, str]]:
+def files_of(folder: Path, sub: str, suffix: str) -> Iterator[tuple[Path, str]]:
     """Files and the names that messages call them. What would silently not be read is an error."""
     for path in _visible(folder / sub):
         name = f"{folder.name}/{sub}/{path.name}"

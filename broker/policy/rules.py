@@ -15,6 +15,7 @@ import cedarpy
 from broker.documents import did_you_mean
 from broker.errors import Because, ConfigurationError
 from broker.policy import cedar, static
+from broker.policy.conditions import COUNTERS
 from broker.policy.interface import Obligations
 from broker.policy.load import Statement
 from broker.policy.roles import ROLE_NAME, Allowance
@@ -25,6 +26,25 @@ _RULE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,99}")
 _ANNOTATIONS = ("id", "reason", "approval", "mode", "max_cost_usd", "redact", "watermark")
 _TERMS = frozenset({"max_cost_usd", "redact", "watermark"})
 _QUOTED = re.compile(r"`([^`]+)`")
+_UNKNOWN = re.compile(r'attribute `([^`]+)`|entity type `(\w+)`|action `Action::"(\w+)"`')
+_WORDS = frozenset(
+    {"side_effect", "price", "agent", "risk", "min_trust", "attestation", "depth", "hour", "task", "taint"}
+    | {"approved", "num", "str", "provenance", "destinations", "amounts", "counters", "sums", "distinct"}
+    | {
+        "Agent",
+        "Role",
+        "Team",
+        "Organisation",
+        "Connector",
+        "Label",
+        "Tool",
+        "Resource",
+        "Template",
+        "Prompt",
+    }
+    | {"Model", "AgentTarget", "Action", "call", "list", *(f"counters.{name}" for name in COUNTERS)}
+)
+"""What rules can speak about, for suggestions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,10 +248,20 @@ def _at_word(statement: Statement, problem: str) -> ConfigurationError:
     at = next((i for word in _QUOTED.findall(message) if (i := statement.text.find(word)) >= 0), 0)
     file, _, line = statement.place.rpartition(":")
     place = f"{file}:{int(line) + statement.text.count(chr(10), 0, at)}"
-    hint = "policies/schema.cedarschema says what rules can speak about"
+    hint = _meant(message) or "policies/schema.cedarschema says what rules can speak about"
     if 'Action::"list"' in message:
         hint = 'what a call is like is not known when targets are listed: write `action == Action::"call"`'
     return ConfigurationError(f"{place}: {message}", hint=hint)
+
+
+def _meant(message: str) -> str | None:
+    """What an unknown word may have been meant to be."""
+    if found := _UNKNOWN.search(message):
+        word = next(group for group in found.groups() if group)
+        if word.startswith(("num.", "str.", "provenance.")):
+            return "an argument has to be declared: `arguments` in `tools/*.yaml`"
+        return did_you_mean(word, _WORDS)
+    return None
 
 
 def _mistake(statement: Statement, message: str, hint: str | None = None) -> ConfigurationError:

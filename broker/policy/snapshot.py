@@ -102,12 +102,19 @@ class Snapshot:
             UnreadableCallError: a declared argument is not what was declared.
             ValueError: Cedar gave no answer.
         """
+        case = self.examined(principal, target)
+        if case is None:
+            return []
+        seen = case.look(principal, params, situation)
+        return case.traces(chain_of(principal), seen, situation.approved)
+
+    def examined(self, principal: Principal, target: Target) -> Case | None:
+        """The case of a target, also where it is hidden from the chain; None if there is no such target."""
         agents, number = chain_of(principal), self.classes.number(target)
         if not agents or number is None:
-            return []
+            return None
         actors = actors_of(agents, named=self._named)
-        case = Case(self.compiled, target, self.classes.beings[number], actors, self._clock)
-        return case.traces(agents, case.look(principal, params, situation), situation.approved)
+        return Case(self.compiled, target, self.classes.beings[number], actors, self._clock)
 
     def _hidden(self, agents: Sequence[Agent], target: Target) -> Decision:
         """The refusal of what some actor is not shown: the first of them decides."""

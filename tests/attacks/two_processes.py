@@ -86,6 +86,7 @@ async def call(transactions: Transactions, journal: Journal, target: Target, tra
         turn = record.turn = await transactions.turn(principal, made, target, made.params)
         if target is POST and "private-data" in turn.situation.taint:
             return
+        record.situation = turn.situation
         record.decision = Decision(permitted=True, because=(), policy="")
         try:
             with turn:

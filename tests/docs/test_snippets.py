@@ -13,9 +13,11 @@ import yaml
 from broker.approvals.people import read_people
 from broker.catalog.facts import load_facts
 from broker.catalog.installed import GROUP, installed, load
+from broker.catalog.known import supposed
 from broker.configuration.load import load_settings
 from broker.guardrails.screen import Screen
 from broker.ledger.rules import load_budgets
+from broker.policy.cases import load_cases
 from broker.policy.engine import PolicyEngine
 from broker.policy.load import shipped_policies
 from broker.settings import LimitSettings
@@ -77,6 +79,9 @@ def test_a_policy_file_is_one_that_the_broker_loads(block: Block, tmp_path: Path
     if "role" in keys:
         _into(tmp_path / "roles" / "shown.yaml", block)
         assert PolicyEngine(tmp_path).roles == {yaml.safe_load(block.text)["role"]}
+    elif "tests" in keys:
+        _into(tmp_path / "tests" / "shown.yaml", block)
+        assert load_cases(tmp_path, lambda kind, name: supposed(kind, name, load_facts(tmp_path)))
     elif "approvers" in keys:
         (tmp_path / "approvals.yaml").write_text(block.text)
         assert set(read_people(tmp_path).roles or ()) == set(yaml.safe_load(block.text)["approvers"])

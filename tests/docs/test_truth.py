@@ -111,7 +111,7 @@ def _options(command: click.Command) -> Iterator[str]:
     "wrong",
     [
         "broker agent vanish researcher",
-        "broker why x",
+        "broker whence x",
         "broker agent add x --cap-usd 5",
         "broker agent add|go x",
     ],

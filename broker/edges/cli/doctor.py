@@ -84,7 +84,7 @@ def distribution(owners: Sequence[str]) -> Iterator[Finding]:
 
 
 def _policies(folder: Path) -> Iterator[Finding]:
-    from broker.edges.cli.policy import loaded_policies
+    from broker.edges.cli.policy_folder import loaded_policies
 
     try:
         engine = loaded_policies(folder)

@@ -119,3 +119,30 @@ def test_a_cedar_file_is_split_at_the_semicolons_that_end_policies():
         ('@id("x;\\";") permit (a);', "f:2"),
         ('@id("y")\nforbid (b);', "f:4"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "hint"),
+    [
+        ("forbid (principal, action, resource) when { resource.prise > 5 };", "did you mean `price`?"),
+        ('forbid (principal in Rule::"r", action, resource);', "did you mean `Role`?"),
+        ('forbid (principal, action == Action::"cal", resource);', "did you mean `call`?"),
+        (
+            'forbid (principal, action == Action::"call", resource) when { context.dept > 1 };',
+            "did you mean `depth`?",
+        ),
+        (
+            'forbid (principal, action == Action::"call", resource) when { context.counters.write > 1 };',
+            "did you mean `counters.writes`?",
+        ),
+        (
+            'forbid (principal, action == Action::"call", resource) when { context.num.amount > 1 };',
+            "an argument has to be declared: `arguments` in `tools/*.yaml`",
+        ),
+    ],
+)
+def test_a_word_that_rules_do_not_know_is_answered_with_the_one_that_was_meant(write, rule, hint):
+    folder = write({"rules/x.cedar": f'@id("x") @reason("r")\n{rule}'})
+    with pytest.raises(ConfigurationError) as error:
+        PolicyEngine(folder)
+    assert error.value.hint == hint

@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.errors import ConfigurationError
-from broker.model import Kind, SideEffect
+from broker.model import AgentId, Kind, SideEffect
 from broker.policy.engine import PolicyEngine
 from broker.policy.load import shipped_policies
+from broker.policy.roles import Allowance, Pattern
+from broker.policy.selection import Selector, selects
 from tests.unit.policy.people import agent, chain, having, tool
 
 READER = "role: reader\nallow:\n  - tools: [time__*, git__git_log]\n"
@@ -295,3 +297,60 @@ def _means(glob: str, narrow: bool, target: Any) -> bool:
         "c:*": target.name[:2] == "c:",
     }
     return hit.get(glob, target.name == glob) and (not narrow or target.side_effect is SideEffect.READS)
+
+
+def test_names_that_are_almost_others_are_warned_of_with_what_may_be_meant(engine):
+    tools = "tools:\n  - match: a__pay\n    labels: [mony]\n    arguments: {amount: {scale: 2}}\n"
+    rule = """@id("x") @reason("r") forbid (principal, action == Action::"call", resource in Label::"private-dat")
+    when { context.num has amonut };"""
+    policy = engine({"rules/x.cedar": rule, "tools/t.yaml": tools, "roles/r.yaml": AGENTS})
+    policy.retarget([replace(tool("a__pay"), agent=AgentId("summariser"))])
+    assert policy.warnings() == [
+        "policies/roles/r.yaml:3: `sumariser` matches nothing that is offered now; did you mean `summariser`?",
+        "policies/rules/x.cedar:1: no tool declares the argument `amonut` of `context.num`; did you mean `amount`?",
+        "policies/rules/x.cedar:1: nothing else speaks of the label `private-dat`; did you mean `private-data`?",
+        "policies/tools/t.yaml:2: nothing else speaks of the label `mony`; did you mean `money`?",
+    ]
+
+
+AGENTS = "role: r\nallow:\n  - agents: [sumariser]\n"
+
+
+def test_an_entry_about_agents_means_whatever_acts_as_one_and_agents_and_models_are_governed_as_tools_are(
+    engine,
+):
+    role = "role: r\nallow:\n  - agents: ['sum*']\n  - models: [small]\n"
+    rule = '@id("m") @reason("r") forbid (principal, action == Action::"call", resource == Model::"small") when { context.depth > 0 };'
+    policy = engine({"roles/r.yaml": role, "rules/x.cedar": rule})
+    acts = replace(tool("s__ask"), agent=AgentId("summariser"))
+    agent_itself, model, other = (
+        tool(n, kind=k) for n, k in (("summ", Kind.AGENT), ("small", Kind.MODEL), ("sum", Kind.TOOL))
+    )
+    everything = [acts, agent_itself, model, other, tool("large", kind=Kind.MODEL)]
+    policy.retarget(everything)
+    assert policy.visible(having("r"), everything) == [acts, agent_itself, model]
+    assert policy.decide(having("r"), model, {}).permitted
+    assert not policy.decide(chain(agent("a", "r"), agent("b", "r")), model, {}).permitted
+
+
+def test_labels_narrow_an_entry_to_what_has_one_of_them(engine):
+    policy = engine({"roles/r.yaml": "role: r\nallow:\n  - tools: ['*']\n    labels: [public, open]\n"})
+    public, secret, bare = (
+        tool(f"a__{n}", labels=frozenset(ls)) for n, ls in (("p", ["open", "x"]), ("s", ["x"]), ("b", []))
+    )
+    policy.retarget([public, secret, bare])
+    assert policy.visible(having("r"), [public, secret, bare]) == [public]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    globs=st.lists(st.text("ab*_", max_size=5).filter(bool), max_size=6),
+    names=st.lists(st.text("ab_", min_size=1, max_size=5), unique=True, max_size=6),
+)
+def test_the_quick_way_to_find_entries_finds_what_trying_them_all_does(globs, names):
+    kinds = frozenset({Kind.TOOL})
+    entries = [Allowance(str(n), "r", "p", "", (Pattern(glob, kinds, "p"),)) for n, glob in enumerate(globs)]
+    selector = Selector(entries)
+    for name in names:
+        expected = [entry.id for entry in entries if selects(entry.patterns[0], tool(name))]
+        assert selector.selections(tool(name)) == expected

@@ -7,13 +7,15 @@ from broker.errors import Because
 from broker.model import Agent, Clock, Json, Principal, Situation, Target
 from broker.policy.case import ERROR, HINT, Case, Trace, no_role, unreadable
 from broker.policy.compile import Compiled
-from broker.policy.context import Seen, UnreadableCallError
+from broker.policy.context import Seen, UnreadableCallError, length
 from broker.policy.interface import Decision
 from broker.policy.verdicts import FAILED, REFUSED, Actor, Classes, Verdict, actors_of
 
 _MOST_ACTORS = 4_096
 _MOST_CASES = 16_384
 _MOST_DECISIONS = 65_536
+_LONGEST_KEPT = 512
+"""Characters of arguments. Longer ones are judged each time: callers must not be able to fill the memory."""
 
 Chain = tuple[object, ...]
 _Key = TypeVar("_Key")
@@ -69,7 +71,8 @@ class Snapshot:
             decision = self._kept.get((case, seen))
             if decision is None:
                 decision = case.decide(chain_of(principal), seen, situation.approved)
-                if decision.permitted:  # refusals name the actor that may not, so they are not shared
+                # Refusals name the actor that may not, so they are not shared.
+                if decision.permitted and length(seen) <= _LONGEST_KEPT:
                     _bound(self._kept, _MOST_DECISIONS)
                     self._kept[case, seen] = decision
         except UnreadableCallError as error:

@@ -34,7 +34,7 @@ class Snapshot:
         self._listed: dict[Chain, frozenset[int]] = {}
         self._verdicts: dict[Actor, dict[int, Verdict]] = {}
         self._cases: dict[object, Case] = {}
-        self._kept: dict[tuple[Case, Seen], Decision] = {}
+        self._kept: dict[tuple[Case, Seen, Seen | None], Decision] = {}
 
     def chain(self, principal: Principal) -> Chain:
         """All that rules can know of a chain."""
@@ -67,14 +67,14 @@ class Snapshot:
         if case is None:
             return self._hidden(chain_of(principal), target)
         try:
-            seen = case.look(principal, params, situation)
-            decision = self._kept.get((case, seen))
+            look = case.look(principal, params, situation)
+            decision = self._kept.get((case, look.seen, look.shadow))
             if decision is None:
-                decision = case.decide(chain_of(principal), seen, situation.approved)
+                decision = case.decide(chain_of(principal), look, situation.approved)
                 # Refusals name the actor that may not, so they are not shared.
-                if decision.permitted and length(seen) <= _LONGEST_KEPT:
+                if decision.permitted and length(look.shadow or look.seen) <= _LONGEST_KEPT:
                     _bound(self._kept, _MOST_DECISIONS)
-                    self._kept[case, seen] = decision
+                    self._kept[case, look.seen, look.shadow] = decision
         except UnreadableCallError as error:
             return unreadable(self.compiled, error)
         except Exception:  # noqa: BLE001 - the edge to Cedar: no answer of any kind is a refusal

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from broker.approvals.people import read_people
 from broker.audit.checkpoint import Signer
 from broker.audit.publication import Publication
 from broker.audit.publisher import Publisher
@@ -26,6 +27,7 @@ from broker.catalog.installed import load
 from broker.catalog.mount import Mount
 from broker.catalog.names import Names
 from broker.connector import Host
+from broker.consents import Consents
 from broker.credentials import Credentials
 from broker.edges.http import HostGuard
 from broker.edges.mcp.endpoint import McpEndpoint
@@ -68,6 +70,9 @@ OVERRIDES_LOOK_S = 1.0
 POLICY_LOOK_S = 1.0
 """How often the policy folder is looked at for changes, in seconds."""
 
+APPROVALS_LOOK_S = 1.0
+"""How often it is looked whether an approval has expired, in seconds."""
+
 MANIFEST_LOOK_S = 1.0
 """How often it is looked whether a manifest has ended, in seconds."""
 
@@ -94,6 +99,7 @@ class App:
     credentials: Credentials
     policy: PolicyEngine
     catalog: LiveCatalog
+    consents: Consents
     pipeline: Pipeline
     asgi: ASGIApp
     drain: Callable[[], None]
@@ -143,11 +149,13 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         )
         inflight = InFlight(back.store.standing)
         authority = _authority(settings, folder, back, policy)
+        consents = _consents(settings, back, policies)
         pipeline = Pipeline(
             identity=authority.identity,
             catalog=catalog,
             guards=guards,
             policy=policy,
+            consents=consents,
             delegator=authority.delegator,
             prices=prices,
             journal=back.journal,
@@ -160,7 +168,9 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         tasks.start_soon(_follow_keys, back.keys.tokens)
         tasks.start_soon(_follow_overrides, back.store, prices)
         tasks.start_soon(_follow_manifests, back)
-        tasks.start_soon(_Rules(policies, policy, guards, prices, catalog).follow, back.journal, news)
+        tasks.start_soon(_follow_approvals, consents)
+        rules = _Rules(policies, policy, guards, prices, catalog, consents)
+        tasks.start_soon(rules.follow, back.journal, news)
         endpoint = _endpoint(settings, back, pipeline, catalog)
         tasks.start_soon(endpoint.run)
         async with catalog.running(partial(_open, settings, folder, catalog, news)):
@@ -172,6 +182,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
                 credentials=back.credentials,
                 policy=policy,
                 catalog=catalog,
+                consents=consents,
                 pipeline=pipeline,
                 asgi=_site(endpoint, catalog, authority.oauth, settings),
                 drain=endpoint.close,
@@ -225,6 +236,17 @@ def _publisher(settings: Settings, back: Office) -> Publisher:
     )
 
 
+def _consents(settings: Settings, back: Office, policies: Path) -> Consents:
+    return Consents(
+        back.store.approvals,
+        back.store.signals,
+        sealer=Sealer(back.keys.seal, *back.keys.retired_seals),
+        digest_key=back.keys.digest,
+        settings=settings.approvals,
+        people=read_people(policies),
+    )
+
+
 def _mount(name: str, section: ConnectorSettings) -> Mount:
     prefix = name if section.prefix is None else section.prefix
     agent = None if section.agent is None else AgentId(section.agent)
@@ -265,6 +287,16 @@ async def _follow_keys(keys: TokenKeys) -> None:
             logger.warning("signing keys not read, the previous ones stay in use: %s", error.message)
 
 
+async def _follow_approvals(consents: Consents) -> None:
+    """End the approvals whose time is over."""
+    while True:
+        try:
+            await consents.lapse()
+        except BrokerError as error:
+            logger.warning("approvals were not looked at: %s", error.message)
+        await anyio.sleep(APPROVALS_LOOK_S)
+
+
 async def _follow_overrides(store: Store, prices: Prices) -> None:
     """Take into use what operators have overridden. While it cannot be read the previous caps stay."""
     while True:
@@ -294,6 +326,7 @@ class _Rules:
     guards: Screen
     prices: Prices
     catalog: LiveCatalog
+    consents: Consents
 
     async def follow(self, journal: Journal, news: News) -> None:
         """Take changes into use, all of them or, where a file is wrong, none."""
@@ -312,11 +345,12 @@ class _Rules:
 
     def _reload(self) -> None:
         facts, conduct = load_facts(self.folder), self.guards.read_conduct(self.folder)
-        budgets = load_budgets(self.folder)
+        budgets, people = load_budgets(self.folder), read_people(self.folder)
         self.policy.reload()
         self.catalog.refacts(facts)
         self.guards.adopt(conduct)
         self.prices.adopt(budgets)
+        self.consents.adopt(people)
 
 
 @dataclass(frozen=True, slots=True)

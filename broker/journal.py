@@ -15,6 +15,7 @@ import anyio
 import anyio.lowlevel
 
 from broker import errors
+from broker.approvals.interface import ApprovalId
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts, Outcome, Receipt
 from broker.flow.step import Seen, Step
 from broker.identity.attestation import level_of
@@ -60,6 +61,8 @@ class Opening:
     principal: Principal
     step: Step | None = None
     """What the call adds to its transaction."""
+    used: tuple[ApprovalId, Entry] | None = None
+    """The approval that the call is made on, and the record of that: used up unless it reaches further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,8 @@ class JournalStore(Protocol):
         principal's chain may act at this moment: no intent comes after a committed revocation.
 
         Raises:
-            Denied: somebody in the chain may not act any more; nothing was changed.
+            Denied: somebody in the chain may not act any more, or the approval that the call is made on
+                is used, expired or taken back; nothing was changed.
             MovedError: another process has gone on with the transaction; nothing was changed.
             RateLimited: it comes too soon after the calls before it; nothing was changed.
             BudgetExceeded: some `spent + held + amount` would exceed its cap; nothing was changed.
@@ -223,16 +227,15 @@ class Journal:
         it was dispatched is released; one cancelled after that keeps its reserved amount.
 
         Raises:
-            Denied: somebody in the chain may not act any more; nothing was reserved.
+            Denied: somebody in the chain may not act any more, or the approval is good no more; nothing
+                was reserved.
             MovedError: another process has gone on with the transaction; nothing was reserved.
             RateLimited: it comes too soon; nothing was reserved.
             BudgetExceeded: a cap does not hold the quote; nothing was reserved.
         """
         record.quote = quote
         with anyio.CancelScope(shield=True):
-            intent = self._scribe.intent(record)
-            step = None if record.turn is None else record.turn.step
-            opened = await self._store.open(Opening(record.call.id, quote, intent, principal, step))
+            opened = await self._store.open(self._opening(record, principal, quote))
             if record.turn is not None:
                 record.turn.kept()
             record.intent, record.notices = opened.receipt, opened.notices
@@ -256,6 +259,17 @@ class Journal:
                 record.receipt = await self._store.close(
                     Closing(record.call.id, settlement, terminal, record.seen)
                 )
+
+    def _opening(self, record: CallRecord, principal: Principal, quote: Quote) -> Opening:
+        approval = record.approval
+        return Opening(
+            record.call.id,
+            quote,
+            self._scribe.intent(record),
+            principal,
+            step=None if record.turn is None else record.turn.step,
+            used=None if approval is None else (approval.id, self._scribe.used(record, approval)),
+        )
 
     async def recover(self) -> int:
         """Close every intent that a vanished process left open as `unknown`, charging what it held."""
@@ -382,6 +396,8 @@ def _outcome_of(error: BaseException, record: CallRecord) -> Outcome:  # noqa: P
             return Outcome.BLOCKED
         case errors.BudgetExceeded() | errors.RateLimited():
             return Outcome.OVER_BUDGET
+        case errors.PendingApproval():
+            return Outcome.PENDING_APPROVAL
         case errors.UpstreamUnreachable() | errors.UpstreamRefused():
             return Outcome.UPSTREAM_ERROR
         case errors.UpstreamLost():

@@ -19,6 +19,7 @@ TAMPERING = "attacks/test_log_tampering.py"
 EXPORTED = "attacks/test_export_tampering.py"
 MCP = "attacks/test_mcp_wire.py"
 WIRE = "attacks/test_wire_of_a_running_broker.py"
+APPROVALS = "attacks/test_approvals.py"
 ASSERTIONS = "attacks/test_assertions.py"
 ATTESTATION = "attacks/test_attestation.py"
 DELEGATION = "attacks/test_delegation.py"
@@ -457,6 +458,82 @@ THREATS = (
                         "test_what_is_listed_can_be_called_and_nothing_else_whatever_the_roles",
                     ),
                 },
+            ),
+        ),
+    ),
+    Threat(
+        "A human's word",
+        "An agent acts without the human whom a rule asks, or on what a human has said about something else.",
+        (
+            Requirement(
+                "approvals:bound",
+                "An approval is for one target, final arguments, agent, chain, transaction and set of rules;"
+                " whatever differs is asked about anew.",
+                {
+                    APPROVALS: (
+                        "test_without_an_attack_a_call_is_held_approved_and_made_once",
+                        "test_arguments_that_change_after_the_approval_are_asked_about_anew",
+                        "test_another_agent_does_not_act_on_an_approval_of_the_same_call",
+                        "test_what_was_approved_for_an_agent_alone_is_not_approved_for_it_on_behalf_of_another",
+                        "test_what_was_approved_under_one_delegation_is_not_approved_under_another",
+                        "test_what_was_approved_in_one_transaction_is_not_approved_in_the_next",
+                        "test_another_target_with_the_same_arguments_is_not_what_was_approved",
+                        "test_what_is_approved_for_a_chain_holds_there_until_its_end_and_nowhere_else",
+                        "test_what_is_approved_for_an_agent_is_not_approved_for_it_in_another_chain",
+                    )
+                },
+            ),
+            Requirement(
+                "approvals:once",
+                "An approval opens one call, in time, however many ask at once, in whichever process, before"
+                " or after a restart.",
+                {
+                    APPROVALS: (
+                        "test_an_approval_is_used_once",
+                        "test_of_many_calls_at_once_on_one_approval_one_is_made",
+                        "test_two_processes_that_use_one_approval_at_once_open_one_call",
+                        "test_an_answer_that_comes_too_late_and_an_approval_that_is_used_too_late_count_for_nothing",
+                        "test_an_approval_that_was_taken_back_opens_no_call",
+                        "test_a_restart_neither_loses_an_approval_nor_lets_it_be_used_twice",
+                    ),
+                    "contract/test_approvals.py": (
+                        "test_two_processes_that_use_an_approval_at_once_open_one_call",
+                        "test_no_call_is_opened_on_what_is_only_asked_denied_taken_back_or_unknown",
+                    ),
+                },
+            ),
+            Requirement(
+                "approvals:who",
+                "Only whoever may decide does, as often as one person can, and every attempt is recorded with"
+                " what came of it.",
+                {
+                    APPROVALS: (
+                        "test_whoever_may_not_approve_is_refused_and_that_is_recorded",
+                        "test_one_person_does_not_approve_twice_where_two_have_to",
+                        "test_who_owns_an_agent_of_the_chain_does_not_approve_for_it_where_that_is_ruled",
+                        "test_of_an_approval_and_a_denial_at_the_same_time_one_counts_and_the_call_goes_by_it",
+                        "test_a_denial_reaches_the_agent_and_is_not_overcome_by_repeating_the_call",
+                        "test_an_agent_cannot_flood_the_humans",
+                    )
+                },
+            ),
+            Requirement(
+                "approvals:live",
+                "What a human has said is no more than one condition: everything else is decided again when the"
+                " call is made.",
+                {
+                    APPROVALS: (
+                        "test_an_agent_that_was_suspended_after_the_approval_does_not_act_on_it",
+                        "test_a_suspension_while_a_call_waits_for_its_answer_is_not_undone_by_the_answer",
+                        "test_a_rule_that_came_after_the_approval_is_obeyed",
+                        "test_an_approval_that_would_not_do_any_more_is_not_used",
+                    )
+                },
+            ),
+            Requirement(
+                "approvals:content",
+                "The arguments that a human reads lie nowhere in the open, and no longer than they are needed.",
+                {APPROVALS: ("test_no_file_of_the_state_holds_the_arguments_that_a_human_is_shown",)},
             ),
         ),
     ),

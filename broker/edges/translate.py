@@ -45,6 +45,7 @@ _TABLE: Final[dict[type[errors.BrokerError], Wire]] = {
     errors.Refused: Wire(Audience.MODEL, 403, INVALID_PARAMS, 3),
     errors.UnknownTarget: Wire(Audience.HOST, 404, INVALID_PARAMS, 5),
     errors.Denied: Wire(Audience.MODEL, 403, INVALID_PARAMS, 3),
+    errors.PendingApproval: Wire(Audience.MODEL, 403, INVALID_PARAMS, 3),
     errors.Blocked: Wire(Audience.MODEL, 422, INVALID_PARAMS, 3),
     errors.BudgetExceeded: Wire(Audience.MODEL, 429, INVALID_PARAMS, 3),
     errors.RateLimited: Wire(Audience.MODEL, 429, INVALID_PARAMS, 3),

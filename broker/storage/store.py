@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from broker.audit.interface import Log
+from broker.consents import ApprovalKeeper
 from broker.credentials import CredentialStore
 from broker.flow.interface import FlowStore
 from broker.grants import GrantKeeper
@@ -20,6 +21,7 @@ class Store:
     agents: AgentStore
     standing: Standing
     grants: GrantKeeper
+    approvals: ApprovalKeeper
     keys: KeyStore
     credentials: CredentialStore
     replays: ReplayStore

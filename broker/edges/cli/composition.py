@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from broker.catalog.catalog import LiveCatalog
     from broker.configuration.load import Loaded
     from broker.configuration.places import Key
+    from broker.consents import ApprovalKeeper
     from broker.credentials import Credentials
     from broker.identity.interface import AgentStore
     from broker.identity.keys import Keys
     from broker.journal import Journal
     from broker.ledger.interface import LedgerReader
     from broker.settings import Settings
+    from broker.signals import Signals
 
 T = TypeVar("T")
 
@@ -42,6 +44,16 @@ class Store(Protocol):
     @property
     def ledger(self) -> "LedgerReader":
         """What is spent and held."""
+        ...
+
+    @property
+    def approvals(self) -> "ApprovalKeeper":
+        """What humans are asked."""
+        ...
+
+    @property
+    def signals(self) -> "Signals":
+        """How other processes hear of it."""
         ...
 
 

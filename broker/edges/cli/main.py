@@ -27,6 +27,7 @@ NOUNS = {
     "audit": "The log: verify, prove, export, checkpoint, keys",
     "policy": "Policies: check",
     "budget": "What is spent and held: list",
+    "approvals": "Calls that wait for a human: list, show, approve, deny, revoke",
     "config": "The configuration in force and its schema: show, schema",
 }
 

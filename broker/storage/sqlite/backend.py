@@ -12,6 +12,7 @@ import anyio.to_thread
 from broker.model import Clock
 from broker.storage.signals import LocalSignals
 from broker.storage.sqlite.agents import SqliteAgents, SqliteKeys
+from broker.storage.sqlite.approvals import SqliteApprovals
 from broker.storage.sqlite.books import Books
 from broker.storage.sqlite.changes import Changes
 from broker.storage.sqlite.connection import connect_reader, connect_writer, prepare, serving
@@ -57,6 +58,7 @@ async def open_store(
                 agents=agents,
                 standing=agents,
                 grants=SqliteGrants(writer, reader, changes),
+                approvals=SqliteApprovals(writer, reader, clock),
                 keys=SqliteKeys(writer, reader),
                 credentials=credentials,
                 replays=credentials,

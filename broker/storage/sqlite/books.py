@@ -19,6 +19,7 @@ from broker.limits import ended
 from broker.model import Agent, AgentId, Clock, Grant
 from broker.storage.sqlite.accounts import Accounts
 from broker.storage.sqlite.agent_rows import COLUMNS, INSERT, UPDATE, agent_of, row_of
+from broker.storage.sqlite.approval_books import ApprovalBooks
 from broker.storage.sqlite.connection import Connection
 from broker.storage.sqlite.credential_books import CredentialBooks
 from broker.storage.sqlite.flow_books import FlowBooks
@@ -38,6 +39,7 @@ class Books:
         self._accounts = Accounts(connection, node=node)
         self.credentials = CredentialBooks(connection, self._logs)
         self.grants = GrantBooks(connection, self._logs)
+        self.approvals = ApprovalBooks(connection, self._logs)
         self._standing = Standing(connection)
         self._sightings = Sightings(connection)
         self._flow = FlowBooks(connection)
@@ -73,11 +75,15 @@ class Books:
             raise InvalidRequest(f"the call `{call}` is already open")
         self._standing.check(principal)
         self._check_hops(principal.grants)
+        if opening.used is not None:
+            self.approvals.check(opening.used[0])
         self._accounts.check(opening.quote, self._logs.now)
         if opening.step is not None:
             self._flow.check(opening.step)
         receipt = self._logs.append(opening.intent)
         self._accounts.hold(call, opening.quote, opening.intent, self._logs.now)
+        if opening.used is not None:
+            self.approvals.use(*opening.used)
         notices = self._notices(opening)
         if opening.step is not None:
             self._flow.take(opening.step)

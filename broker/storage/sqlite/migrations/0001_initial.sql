@@ -147,6 +147,23 @@ create table delegation (
 create index delegation_parent on delegation (parent) where parent is not null;
 create index delegation_root on delegation (txn) where parent is null;
 
+-- Questions to humans.
+create table approval (
+    id         text primary key,
+    agent      text not null,
+    state      text not null,
+    reach      text not null,
+    expires_at integer not null, -- Unix seconds at which the state ends
+    for_call   blob not null,    -- keyed hashes of what it is for
+    for_chain  blob not null,
+    for_agent  blob not null,
+    facts      text not null,    -- JSON object: the question, and what was said to it
+    sealed     text              -- AES-256-GCM of the final parameters, while it is pending
+) strict, without rowid;
+create unique index approval_call on approval (for_call) where state in ('pending', 'approved');
+create index approval_agent on approval (agent, state);
+create index approval_ends on approval (state, expires_at);
+
 -- Grows with every change of an agent, whoever makes it, so that every process sees it at once.
 create table agent_version (
     id      integer primary key check (id = 1),

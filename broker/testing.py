@@ -7,6 +7,12 @@
 
 Nothing is simulated: a database in a temporary folder, an access token from the token endpoint, an
 MCP client, and every step of `broker/pipeline.py` in between. Only the network is left out.
+
+Policies can be asked without all of that:
+
+    def test_large_refunds_need_a_team_lead():
+        decision = Policies(folder, tools=["crm__refund"]).decide(["support"], "crm__refund", {"amount": 60})
+        assert [consent.approver for consent in decision.consents] == ["team-lead"]
 """
 
 import sys
@@ -26,10 +32,26 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, TextContent, Tool
 
 from broker.app import App, running
+from broker.catalog.facts import load_facts
 from broker.catalog.installed import GROUP
+from broker.catalog.mount import OperatorFacts, micro_usd
 from broker.connector import Upstream
 from broker.identity.clients import digest, new_secret
-from broker.model import Agent, AgentId, Json, OrganisationId
+from broker.model import (
+    Agent,
+    AgentId,
+    Clock,
+    Json,
+    Kind,
+    MicroUSD,
+    OrganisationId,
+    Principal,
+    SideEffect,
+    Situation,
+    Target,
+)
+from broker.policy.engine import PolicyEngine
+from broker.policy.interface import Decision
 from broker.settings import ConnectorSettings, Settings
 
 ORGANISATION = OrganisationId("test")
@@ -67,6 +89,75 @@ def content(result: CallToolResult) -> Any:
     if result.structured_content is not None:
         return result.structured_content
     return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
+
+
+class Policies:
+    """A folder of policies and some tools that it knows, to be asked for decisions.
+
+    Args:
+        folder: the policies.
+        tools: exposed names; what `tools/*.yaml` says of them counts, nothing else is known of them.
+        clock: Unix time in seconds, for rules that look at it.
+
+    Raises:
+        ConfigurationError: the folder holds a mistake.
+    """
+
+    def __init__(self, folder: Path, *, tools: Sequence[str], clock: Clock = time.time) -> None:
+        self._engine = PolicyEngine(folder, clock=clock)
+        facts = load_facts(folder)
+        self._tools = {name: _tool(name, facts) for name in tools}
+        self._engine.retarget(list(self._tools.values()))
+
+    def decide(
+        self,
+        roles: Sequence[str],
+        tool: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        on_behalf_of: Sequence[Sequence[str]] = (),
+        situation: Situation | None = None,
+    ) -> Decision:
+        """The decision on one call.
+
+        Args:
+            roles: those of the agent that calls.
+            tool: what it calls, one of `tools`.
+            arguments: the arguments of the call.
+            on_behalf_of: the roles of those it acts for, the nearest first.
+            situation: what is known of the moment; default: nothing was read or done before.
+        """
+        actors = tuple(
+            Agent(AgentId(f"{AGENT}-{n}" if n else AGENT), ORGANISATION, frozenset(names))
+            for n, names in enumerate([roles, *on_behalf_of])
+        )
+        principal = Principal(actors[0], actors[-1].id, actors, frozenset(), "test", "test", 0)
+        params: Json = {"name": tool, "arguments": dict(arguments or {})}
+        return self._engine.decide(principal, self._tools[tool], params, situation or Situation())
+
+    def visible(self, roles: Sequence[str]) -> list[str]:
+        """The tools that an agent with these roles is shown."""
+        agent = Agent(AGENT, ORGANISATION, frozenset(roles))
+        principal = Principal(agent, agent.id, (agent,), frozenset(), "test", "test", 0)
+        return [target.name for target in self._engine.visible(principal, self._tools.values())]
+
+
+def _tool(name: str, facts: OperatorFacts) -> Target:
+    connector = name.partition("__")[0]
+    said = facts(name, Kind.TOOL, connector)
+    return Target(
+        kind=Kind.TOOL,
+        name=name,
+        connector=connector,
+        upstream_name=name,
+        definition={},
+        price=micro_usd(said.price_usd) if said.price_usd else MicroUSD(0),
+        side_effect=said.side_effect or SideEffect.WRITES,
+        labels=said.labels,
+        arguments=said.arguments,
+        risk=said.risk,
+        min_trust=said.min_trust,
+    )
 
 
 @asynccontextmanager

@@ -467,6 +467,7 @@ THREATS = (
                         "test_what_is_kept_of_one_call_is_never_the_answer_to_another",
                         "test_one_bad_item_hidden_in_a_long_list_is_found_or_the_list_is_refused",
                         "test_where_nobody_says_where_a_destination_comes_from_it_counts_as_unseen",
+                        "test_long_arguments_that_rules_look_at_are_judged_and_not_kept",
                         "test_a_rule_that_would_read_what_the_context_may_lack_is_not_loaded",
                     ),
                     "unit/test_arguments.py": (

@@ -61,6 +61,17 @@ class Trace:
     failed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """All that rules can see of one call: those in force, and these with the shadow rules.
+
+    `shadow` is None where there are none, or where they could not read the call.
+    """
+
+    seen: Seen
+    shadow: Seen | None = None
+
+
 class Case:
     """One chain, as far as rules can know it, and one target that all of it is shown.
 
@@ -83,12 +94,16 @@ class Case:
         everybody = list(self._beings.values())
         self.rules = tuple(r for r in compiled.rules.values() if may_hold(r.parsed, "call", everybody, being))
         self._asking = {r.id: r for r in self.rules if r.approver is not None and not r.shadow}
-        self._shadowed = compiled.shadowed if any(rule.shadow for rule in self.rules) else None
-        paths = {path for rule in self.rules for path in rule.reads}
+        self._lens = self._lens_of([rule for rule in self.rules if not rule.shadow], clock)
+        shadowed = any(rule.shadow for rule in self.rules)
+        self._shadow_lens = self._lens_of(self.rules, clock) if shadowed else None
+
+    def _lens_of(self, rules: Sequence[Rule], clock: Clock) -> Lens:
+        paths = {path for rule in rules for path in rule.reads}
         if self._asking:
             paths.add(("approved",))
-        leaves = expanded(paths, compiled.arguments, COUNTERS)
-        self._lens = Lens(leaves, target, frozenset(self._asking), clock)
+        leaves = expanded(paths, self._compiled.arguments, COUNTERS)
+        return Lens(leaves, self.target, frozenset(self._asking), clock)
 
     @property
     def beings(self) -> Sequence[tuple[Actor, Being]]:
@@ -100,28 +115,35 @@ class Case:
         """The target's class as an entity."""
         return self._being
 
-    def look(self, principal: Principal, params: Json, situation: Situation) -> Seen:
+    def look(self, principal: Principal, params: Json, situation: Situation) -> Look:
         """All that rules can see of a call; hashable.
 
         Raises:
-            UnreadableCallError: a declared argument is not what was declared.
+            UnreadableCallError: a declared argument that a rule in force reads is not what was declared.
         """
-        return self._lens.look(principal, params, situation)
+        seen = self._lens.look(principal, params, situation)
+        if self._shadow_lens is None:
+            return Look(seen)
+        try:
+            return Look(seen, self._shadow_lens.look(principal, params, situation))
+        except UnreadableCallError:
+            return Look(seen)
 
-    def decide(self, agents: Sequence[Agent], seen: Seen, approved: frozenset[str]) -> Decision:
+    def decide(self, agents: Sequence[Agent], look: Look, approved: frozenset[str]) -> Decision:
         """The decision on a call.
 
         Args:
             agents: the chain, newest first.
-            seen: what `look` returned.
+            look: what `look` returned.
             approved: the rules for which a human has agreed.
 
         Raises:
             ValueError: Cedar gave no answer.
         """
         approved &= self._asking.keys()
+        seen = look.seen
         hearing = self.hear(self._compiled.policies, seen, approved)
-        shadow = self._shadow(hearing, seen, approved)
+        shadow = self._shadow(hearing, look.shadow, approved)
         consents = self._consents(hearing, seen, approved)
         because = tuple(self._compiled.rules[rule].because for rule in hearing.rules)
         version = self._compiled.version
@@ -138,18 +160,22 @@ class Case:
         terms = strictest(self._compiled.rules[rule].obligations for rule in hearing.rules)
         return Decision(permitted=True, because=because, policy=version, obligations=terms, shadow=shadow)
 
-    def traces(self, agents: Sequence[Agent], seen: Seen, approved: frozenset[str]) -> list[Trace]:
+    def traces(self, agents: Sequence[Agent], look: Look, approved: frozenset[str]) -> list[Trace]:
         """Each rule by itself, for each actor: for people who ask why; far slower than a decision.
 
         Raises:
+            UnreadableCallError: a shadow rule cannot read the arguments.
             ValueError: Cedar gave no answer.
         """
         found: list[Trace] = []
+        lens, seen = self._shadow_lens or self._lens, look.shadow if self._shadow_lens else look.seen
+        if seen is None:
+            raise UnreadableCallError("a shadow rule cannot read its arguments")
         for rule in self._compiled.rules.values():
             if rule not in self.rules:
                 found += [Trace(agent, rule, applies=False) for agent in agents]
                 continue
-            hearing = self.hear(cedarpy.PolicySet.from_str(rule.cedar), seen, approved)
+            hearing = self.hear(cedarpy.PolicySet.from_str(rule.cedar), seen, approved, lens)
             for agent, actor in zip(agents, self._actors, strict=True):
                 mine = [a for a, who in zip(hearing.answers, hearing.actors, strict=True) if who == actor]
                 applies = may_hold(rule.parsed, "call", [self._beings[actor]], self._being)
@@ -157,8 +183,10 @@ class Case:
                 found.append(Trace(agent, rule, applies, holds, any(answer.failed for answer in mine)))
         return found
 
-    def hear(self, policies: cedarpy.PolicySet, seen: Seen, approved: frozenset[str]) -> Hearing:
-        """Ask Cedar.
+    def hear(
+        self, policies: cedarpy.PolicySet, seen: Seen, approved: frozenset[str], lens: Lens | None = None
+    ) -> Hearing:
+        """Ask Cedar about what a lens has seen; default: that of the rules in force.
 
         Raises:
             ValueError: it gave no answer. UnreadableCallError: there is too much to ask.
@@ -166,7 +194,7 @@ class Case:
         actors: list[Actor] = []
         contexts: list[str] = []
         for actor in self._beings:
-            found = self._lens.contexts(seen, actor.context, approved)
+            found = (lens or self._lens).contexts(seen, actor.context, approved)
             contexts += found
             actors += [actor] * len(found)
         answers = self._ask(policies, actors, contexts)
@@ -226,11 +254,17 @@ class Case:
         rule = self._asking[rule_id]
         return Consent(rule_id, rule.approver or "", rule.because.text)
 
-    def _shadow(self, hearing: Hearing, seen: Seen, approved: frozenset[str]) -> Shadow | None:
-        """What the shadow rules would change; nothing about them ever decides."""
-        if self._shadowed is None:
+    def _shadow(self, hearing: Hearing, seen: Seen | None, approved: frozenset[str]) -> Shadow | None:
+        """What the shadow rules would change; nothing about them ever decides, not even that they fail."""
+        if self._shadow_lens is None or self._compiled.shadowed is None:
             return None
-        other = self.hear(self._shadowed, seen, approved)
+        failed = Shadow(permitted=False, because=(ERROR,)) if hearing.permitted else None
+        if seen is None:
+            return failed
+        try:
+            other = self.hear(self._compiled.shadowed, seen, approved, self._shadow_lens)
+        except Exception:  # noqa: BLE001 - the edge to Cedar, about rules that are only tried
+            return failed
         if other.permitted == hearing.permitted:
             return None
         rules = [self._compiled.rules[rule] for rule in other.rules]

@@ -11,6 +11,7 @@ from functools import cached_property
 
 import cedarpy
 
+from broker.declared import Declaration
 from broker.errors import Because, ConfigurationError
 from broker.model import Argument, Kind
 from broker.policy import rules as reading
@@ -41,6 +42,7 @@ class Compiled:
     roles: frozenset[str]
     allowances: tuple[Allowance, ...]
     arguments: tuple[Argument, ...]
+    declared: tuple[Declaration, ...]
     delegates: Mapping[str, frozenset[str]]
     """By role, the agents and roles that it may delegate to."""
     policies: cedarpy.PolicySet
@@ -88,6 +90,7 @@ def compile_sources(sources: Sources, heed: Heed = stop) -> Compiled:
         roles=sources.roles,
         allowances=sources.allowances,
         arguments=sources.declarations.arguments,
+        declared=sources.declarations.entries,
         delegates=sources.delegates,
         policies=_set(enforced),
         permits=_set(rule for rule in enforced if rule.permits),

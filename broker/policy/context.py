@@ -173,6 +173,17 @@ def _nested(base: Json, found: Collection[tuple[Path, Any]]) -> Json:
     return context
 
 
+def length(seen: Seen) -> int:
+    """How many characters of arguments were looked at."""
+    return sum(
+        len(item)
+        for value in seen
+        if isinstance(value, tuple)
+        for item in cast("tuple[object, ...]", value)
+        if isinstance(item, str)
+    )
+
+
 def expanded(paths: Collection[Path], arguments: Sequence[Argument], counters: Sequence[str]) -> set[Path]:
     """The same paths, each down to a single value: a rule may also look at a whole record."""
     return {leaf for path in paths for leaf in _leaves(path, arguments, counters)}

@@ -13,10 +13,11 @@ from broker.errors import Because
 from broker.model import Agent, Clock, Grant, Json, Principal, Situation, Target
 from broker.policy.case import Case, Trace
 from broker.policy.compile import compile_sources
+from broker.policy.doubts import doubts
 from broker.policy.interface import Decision
 from broker.policy.load import load_sources
 from broker.policy.rules import Rule
-from broker.policy.selection import idle, selections
+from broker.policy.selection import Selector
 from broker.policy.snapshot import Snapshot
 
 _CALM = Situation()
@@ -139,12 +140,12 @@ class PolicyEngine:
         return self._fingerprint != before
 
     def warnings(self) -> list[str]:
-        """What the policies name and nothing offers now, with file and line."""
-        return list(idle(self._now.compiled, self._now.targets))
+        """What is probably not meant: names that nothing has now, with file, line and a suggestion."""
+        return list(doubts(self._now.compiled, self._now.targets))
 
     def permitting_roles(self, target: Target) -> list[str]:
         """The roles with an entry for a target: for operators, never for a caller."""
-        chosen = set(selections(self._now.compiled.allowances, target))
+        chosen = set(Selector(self._now.compiled.allowances).selections(target))
         return sorted({a.role for a in self._now.compiled.allowances if a.id in chosen})
 
 

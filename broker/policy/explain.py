@@ -83,7 +83,7 @@ def _words(engine: PolicyEngine, question: Question) -> Iterator[Word]:
         return
     traces = engine.explain(principal, target, params, situation)
     aside = list({t.rule.id: t.rule for t in traces if not t.holds and not t.failed}.values())
-    missing = unmet(case, case.look(principal, params, situation), situation.approved, aside)
+    missing = unmet(case, case.look(principal, params, situation).seen, situation.approved, aside)
     for trace in traces:
         at = next(n for n, actor in enumerate(principal.actors) if actor is trace.actor)
         yield Word(

@@ -15,7 +15,7 @@ from broker.circumstances import Recalled
 from broker.model import Target
 from broker.policy.clauses import assumed
 from broker.policy.compile import Compiled, with_rules
-from broker.policy.context import Seen, UnreadableCallError
+from broker.policy.context import UnreadableCallError
 from broker.policy.interface import Decision
 from broker.policy.question import Verdict
 from broker.policy.rules import Rule
@@ -23,7 +23,7 @@ from broker.policy.snapshot import Snapshot
 from broker.policy.static import Path
 
 if TYPE_CHECKING:
-    from broker.policy.case import Case
+    from broker.policy.case import Case, Look
 
 MOST_UNKNOWN = 4
 """How many rules of unknown outcome are tried both ways."""
@@ -71,7 +71,7 @@ class _Set:
         self.compiled = compiled
         self._now = 0.0
         self._variants: dict[tuple[Assumption, frozenset[Path]], Compiled] = {}
-        self._decided: dict[tuple[Case, Seen], Decision] = {}
+        self._decided: dict[tuple[Case, Look], Decision] = {}
         self._snapshots: dict[tuple[Assumption, frozenset[Path], Target], Snapshot] = {}
 
     def decide(
@@ -86,17 +86,17 @@ class _Set:
         self._now = datetime.fromisoformat(past.at).timestamp()
         case = snapshot.case(past.principal, target)
         try:
-            seen = None if case is None else case.look(past.principal, past.params, past.situation)
+            look = None if case is None else case.look(past.principal, past.params, past.situation)
         except UnreadableCallError:
-            seen = None
-        if case is None or seen is None:
+            look = None
+        if case is None or look is None:
             return snapshot.decide(past.principal, target, past.params, past.situation)
-        known = self._decided.get((case, seen))
+        known = self._decided.get((case, look))
         if known is None:
             if len(self._decided) >= _MOST_DECISIONS:
                 self._decided.clear()
             known = snapshot.decide(past.principal, target, past.params, past.situation)
-            self._decided[case, seen] = known
+            self._decided[case, look] = known
         return known
 
     def unknown(self, past: Recalled, target: Target, blind: frozenset[Path]) -> list[Rule]:

@@ -7,13 +7,15 @@ from broker.errors import Because
 from broker.model import Agent, Clock, Json, Principal, Situation, Target
 from broker.policy.case import ERROR, HINT, Case, Trace, no_role, unreadable
 from broker.policy.compile import Compiled
-from broker.policy.context import Seen, UnreadableCallError
+from broker.policy.context import Seen, UnreadableCallError, length
 from broker.policy.interface import Decision
 from broker.policy.verdicts import FAILED, REFUSED, Actor, Classes, Verdict, actors_of
 
 _MOST_ACTORS = 4_096
 _MOST_CASES = 16_384
 _MOST_DECISIONS = 65_536
+_LONGEST_KEPT = 512
+"""Characters of arguments. Longer ones are judged each time: callers must not be able to fill the memory."""
 
 Chain = tuple[object, ...]
 _Key = TypeVar("_Key")
@@ -32,7 +34,7 @@ class Snapshot:
         self._listed: dict[Chain, frozenset[int]] = {}
         self._verdicts: dict[Actor, dict[int, Verdict]] = {}
         self._cases: dict[object, Case] = {}
-        self._kept: dict[tuple[Case, Seen], Decision] = {}
+        self._kept: dict[tuple[Case, Seen, Seen | None], Decision] = {}
 
     def chain(self, principal: Principal) -> Chain:
         """All that rules can know of a chain."""
@@ -65,13 +67,14 @@ class Snapshot:
         if case is None:
             return self._hidden(chain_of(principal), target)
         try:
-            seen = case.look(principal, params, situation)
-            decision = self._kept.get((case, seen))
+            look = case.look(principal, params, situation)
+            decision = self._kept.get((case, look.seen, look.shadow))
             if decision is None:
-                decision = case.decide(chain_of(principal), seen, situation.approved)
-                if decision.permitted:  # refusals name the actor that may not, so they are not shared
+                decision = case.decide(chain_of(principal), look, situation.approved)
+                # Refusals name the actor that may not, so they are not shared.
+                if decision.permitted and length(look.shadow or look.seen) <= _LONGEST_KEPT:
                     _bound(self._kept, _MOST_DECISIONS)
-                    self._kept[case, seen] = decision
+                    self._kept[case, look.seen, look.shadow] = decision
         except UnreadableCallError as error:
             return unreadable(self.compiled, error)
         except Exception:  # noqa: BLE001 - the edge to Cedar: no answer of any kind is a refusal
@@ -105,8 +108,8 @@ class Snapshot:
         case = self.examined(principal, target)
         if case is None:
             return []
-        seen = case.look(principal, params, situation)
-        return case.traces(chain_of(principal), seen, situation.approved)
+        look = case.look(principal, params, situation)
+        return case.traces(chain_of(principal), look, situation.approved)
 
     def examined(self, principal: Principal, target: Target) -> Case | None:
         """The case of a target, also where it is hidden from the chain; None if there is no such target."""

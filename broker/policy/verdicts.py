@@ -14,7 +14,7 @@ from cedarpy import PolicySet
 from broker.model import Agent, Kind, Target
 from broker.policy import cedar
 from broker.policy.compile import ENTITY_OF, Compiled
-from broker.policy.selection import selections
+from broker.policy.selection import Selector
 from broker.policy.static import Being
 
 _LIST = {"type": "Action", "id": "list"}
@@ -73,8 +73,9 @@ class Classes:
         self.names_agents = any(kind == "Agent" for kind, _ in compiled.mentioned)
         """Whether some rule names an agent, so that roles, team and organisation do not say all."""
         numbers: dict[object, int] = {}
+        selector = Selector(compiled.allowances)
         for target in _distinct(targets):
-            selected = selections(compiled.allowances, target)
+            selected = selector.selections(target)
             number = numbers.setdefault(self._traits(target, selected), len(numbers))
             if number == len(self.beings):
                 self.beings.append(_being(target, selected))

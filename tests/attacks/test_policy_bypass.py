@@ -323,3 +323,13 @@ def test_a_policy_set_that_fails_while_it_is_asked_permits_nothing(bank, monkeyp
     decision = policy.decide(having("r"), PAY, {"arguments": {}})
     assert (decision.permitted, decision.consents) == (False, ())
     assert policy.visible(having("r"), [PAY]) == []
+
+
+def test_long_arguments_that_rules_look_at_are_judged_and_not_kept(bank):
+    policy = bank(ORIGIN.replace("provenance", "str").replace('!= "task"', 'like "evil*"'))
+    for n in range(20):
+        assert pays(policy, to=f"{n}" * 100_000)
+    assert not pays(policy, to="evil" * 100_000)
+    assert len(policy._now._kept) == 0
+    assert pays(policy, to="short")
+    assert len(policy._now._kept) == 1

@@ -3,7 +3,8 @@
 import pytest
 
 from broker.connector import Connector
-from broker.testing import agent_for, content
+from broker.model import Situation
+from broker.testing import Policies, agent_for, content
 from connectors.mcp_upstream import McpUpstream
 from tests.connectors.kit import rough
 
@@ -47,3 +48,27 @@ async def test_what_fails_in_a_test_arrives_as_itself():
     with pytest.raises(AssertionError, match="as it was written"):
         async with agent_for(notes()):
             raise AssertionError("as it was written")
+
+
+def test_policies_can_be_asked_without_a_broker(tmp_path):
+    role = """role: support
+allow:
+  - {tools: [crm__find]}
+  - {tools: [crm__refund], when: amount <= 50 and not taint contains 'pii'}
+approve:
+  - {tools: [crm__refund], when: amount > 50, approver: team-lead}
+"""
+    tools = "tools:\n  - match: crm__refund\n    arguments: {amount: {scale: 2}}\n"
+    for file, text in {"roles/s.yaml": role, "tools/t.yaml": tools}.items():
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).write_text(text)
+    policies = Policies(tmp_path, tools=["crm__refund", "crm__find", "crm__wipe"])
+    assert policies.visible(["support"]) == ["crm__refund", "crm__find"]
+    assert policies.decide(["support"], "crm__refund", {"amount": 50}).permitted
+    assert [c.approver for c in policies.decide(["support"], "crm__refund", {"amount": 60}).consents] == [
+        "team-lead"
+    ]
+    tainted = Situation(taint=frozenset({"pii"}))
+    assert not policies.decide(["support"], "crm__refund", {"amount": 50}, situation=tainted).permitted
+    assert not policies.decide(["support"], "crm__find", on_behalf_of=[["clerk"]]).permitted
+    assert not policies.decide(["support"], "crm__wipe").permitted

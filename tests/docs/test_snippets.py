@@ -77,6 +77,7 @@ def _offered(package: Block) -> dict[str, str]:
 def test_a_policy_file_is_one_that_the_broker_loads(block: Block, tmp_path: Path):
     keys = yaml.safe_load(block.text).keys()
     if "role" in keys:
+        _declared_on(block.page, tmp_path)
         _into(tmp_path / "roles" / "shown.yaml", block)
         assert PolicyEngine(tmp_path).roles == {yaml.safe_load(block.text)["role"]}
     elif "tests" in keys:
@@ -85,7 +86,7 @@ def test_a_policy_file_is_one_that_the_broker_loads(block: Block, tmp_path: Path
     elif "approvers" in keys:
         (tmp_path / "approvals.yaml").write_text(block.text)
         assert set(read_people(tmp_path).roles or ()) == set(yaml.safe_load(block.text)["approvers"])
-    elif "tools" in keys:
+    elif keys & {"tools", "resources", "connectors"}:
         _into(tmp_path / "tools" / "shown.yaml", block)
         load_facts(tmp_path)
     elif keys & {"budgets", "rates"}:
@@ -98,8 +99,17 @@ def test_a_policy_file_is_one_that_the_broker_loads(block: Block, tmp_path: Path
 
 @pytest.mark.parametrize("block", blocks("cedar"), ids=str)
 def test_a_rule_is_one_that_the_broker_compiles(block: Block, tmp_path: Path):
+    _declared_on(block.page, tmp_path)
     _into(tmp_path / "rules" / "shown.cedar", block)
     PolicyEngine(tmp_path)
+
+
+def _declared_on(page: Page, folder: Path) -> None:
+    """What the page declares of tools, so that its roles and rules can speak of arguments."""
+    (folder / "tools").mkdir()
+    for number, block in enumerate(page.blocks("yaml")):
+        if "tools" in yaml.safe_load(block.text):
+            (folder / "tools" / f"{number}.yaml").write_text(block.text)
 
 
 def test_the_secrets_file_that_is_shown_is_the_one_that_is_shipped():

@@ -37,3 +37,12 @@ def test_the_quick_benchmark_prints_every_cell() -> None:
     assert result["tools_list_500"]["p50_ms"] > 0
     assert result["at_rest"]["token"]["p50_ms"] > 0
     assert set(result["at_rest"]) == {"start_s", "pss_mib", "token", "help_ms"}
+
+
+def test_the_quick_benchmark_of_policies_measures_all_that_has_a_goal() -> None:
+    command = [sys.executable, "-m", "benchmarks.policy", "--quick", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["goals_ms"].keys() <= result["ms"].keys()
+    assert all(value > 0 for value in result["ms"].values())

@@ -188,7 +188,7 @@ def _same(past: "Recalled", now: "Decision") -> str:
 
 def _recalled(ctx: typer.Context, settings: "Settings", call: str) -> "Recalled":
     from broker.circumstances import recalled
-    from broker.edges.cli.records import LoggedRecord, call_records
+    from broker.edges.records import LoggedRecord, call_records
 
     async def look(office: Office) -> list[LoggedRecord]:
         return await call_records(office.store.log, call)

@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.errors import ConfigurationError
-from broker.model import Kind, SideEffect
+from broker.model import AgentId, Argument, Kind, SideEffect
 from broker.policy.engine import PolicyEngine
 from broker.policy.load import shipped_policies
+from broker.policy.roles import Allowance, Pattern
+from broker.policy.selection import Selector, selects
 from tests.unit.policy.people import agent, chain, having, tool
 
 READER = "role: reader\nallow:\n  - tools: [time__*, git__git_log]\n"
@@ -295,3 +297,185 @@ def _means(glob: str, narrow: bool, target: Any) -> bool:
         "c:*": target.name[:2] == "c:",
     }
     return hit.get(glob, target.name == glob) and (not narrow or target.side_effect is SideEffect.READS)
+
+
+def test_names_that_are_almost_others_are_warned_of_with_what_may_be_meant(engine):
+    tools = "tools:\n  - match: a__pay\n    labels: [mony]\n    arguments: {amount: {scale: 2}}\n"
+    rule = """@id("x") @reason("r") forbid (principal, action == Action::"call", resource in Label::"private-dat")
+    when { context.num has amonut };"""
+    policy = engine({"rules/x.cedar": rule, "tools/t.yaml": tools, "roles/r.yaml": AGENTS})
+    policy.retarget([replace(tool("a__pay"), agent=AgentId("summariser"))])
+    assert policy.warnings() == [
+        "policies/roles/r.yaml:3: `sumariser` matches nothing that is offered now; did you mean `summariser`?",
+        "policies/rules/x.cedar:1: no tool declares the argument `amonut` of `context.num`; did you mean `amount`?",
+        "policies/rules/x.cedar:1: nothing else speaks of the label `private-dat`; did you mean `private-data`?",
+        "policies/tools/t.yaml:2: nothing else speaks of the label `mony`; did you mean `money`?",
+    ]
+
+
+AGENTS = "role: r\nallow:\n  - agents: [sumariser]\n"
+
+
+def test_an_entry_about_agents_means_whatever_acts_as_one_and_agents_and_models_are_governed_as_tools_are(
+    engine,
+):
+    role = "role: r\nallow:\n  - agents: ['sum*']\n  - models: [small]\n"
+    rule = '@id("m") @reason("r") forbid (principal, action == Action::"call", resource == Model::"small") when { context.depth > 0 };'
+    policy = engine({"roles/r.yaml": role, "rules/x.cedar": rule})
+    acts = replace(tool("s__ask"), agent=AgentId("summariser"))
+    agent_itself, model, other = (
+        tool(n, kind=k) for n, k in (("summ", Kind.AGENT), ("small", Kind.MODEL), ("sum", Kind.TOOL))
+    )
+    everything = [acts, agent_itself, model, other, tool("large", kind=Kind.MODEL)]
+    policy.retarget(everything)
+    assert policy.visible(having("r"), everything) == [acts, agent_itself, model]
+    assert policy.decide(having("r"), model, {}).permitted
+    assert not policy.decide(chain(agent("a", "r"), agent("b", "r")), model, {}).permitted
+
+
+def test_labels_narrow_an_entry_to_what_has_one_of_them(engine):
+    policy = engine({"roles/r.yaml": "role: r\nallow:\n  - tools: ['*']\n    labels: [public, open]\n"})
+    public, secret, bare = (
+        tool(f"a__{n}", labels=frozenset(ls)) for n, ls in (("p", ["open", "x"]), ("s", ["x"]), ("b", []))
+    )
+    policy.retarget([public, secret, bare])
+    assert policy.visible(having("r"), [public, secret, bare]) == [public]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    globs=st.lists(st.text("ab*_", max_size=5).filter(bool), max_size=6),
+    names=st.lists(st.text("ab_", min_size=1, max_size=5), unique=True, max_size=6),
+)
+def test_the_quick_way_to_find_entries_finds_what_trying_them_all_does(globs, names):
+    kinds = frozenset({Kind.TOOL})
+    entries = [Allowance(str(n), "r", "p", "", (Pattern(glob, kinds, "p"),)) for n, glob in enumerate(globs)]
+    selector = Selector(entries)
+    for name in names:
+        expected = [entry.id for entry in entries if selects(entry.patterns[0], tool(name))]
+        assert selector.selections(tool(name)) == expected
+
+
+_CONDITIONS = {
+    "": lambda a: True,
+    "amount <= 5": lambda a: a <= 5,
+    "amount > 5 and amount < 9": lambda a: 5 < a < 9,
+}
+_FORBIDS = {
+    "": lambda a: False,
+    "when { context.num has amount && context.num.amount < 3 }": lambda a: a < 3,
+    "when { context.num has amount && context.num.amount >= 0 }": lambda a: a >= 0,
+}
+_DECLARED = "tools:\n  - match: '*'\n    arguments: {amount: {scale: 0}}\n"
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_what_is_listed_is_what_can_be_called_under_some_arguments(data: Any, tmp_path_factory):
+    """Unless a rule forbids every call and not the listing, which is how an operator has its reason read."""
+    folder = tmp_path_factory.mktemp("policies")
+    entries = {
+        role: data.draw(
+            st.lists(
+                st.tuples(st.sampled_from(["*", "a__*", "b__put"]), st.sampled_from(list(_CONDITIONS))),
+                max_size=2,
+            )
+        )
+        for role in ("r0", "r1")
+    }
+    files = {
+        f"roles/{role}.yaml": f"role: {role}\nallow:{''.join(_entry(*entry) for entry in found) or ' []'}\n"
+        for role, found in entries.items()
+    }
+    hidden = data.draw(st.booleans())
+    when = data.draw(st.sampled_from(["", *_FORBIDS]))
+    action = "action" if hidden else 'action == Action::"call"'
+    rule = f'@id("f") @reason("r") forbid (principal, {action}, resource == Tool::"a__put") {"" if hidden else when};'
+    files |= {"rules/x.cedar": rule, "tools/t.yaml": _DECLARED}
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    policy = PolicyEngine(folder)
+    targets = [
+        replace(tool(name), arguments=(Argument("amount", "amount", 0),))
+        for name in ("a__get", "a__put", "b__put")
+    ]
+    policy.retarget(targets)
+    principal = chain(
+        *(
+            agent(f"a{n}", *data.draw(st.frozensets(st.sampled_from(["r0", "r1"]))))
+            for n in range(data.draw(st.integers(1, 2)))
+        )
+    )
+    listed = policy.visible(principal, targets)
+    for target in targets:
+        some = any(
+            policy.decide(principal, target, {"arguments": {"amount": n}}).permitted
+            for n in (-1, 0, 4, 7, 12)
+        )
+        if some:
+            assert target in listed
+        elif target in listed:
+            aimed = not hidden and target.name == "a__put"
+            apart = all(not _together(entries, principal, target, n) for n in (-1, 0, 4, 7, 12))
+            assert aimed or apart
+
+
+def _entry(glob: str, condition: str) -> str:
+    return f"\n  - tools: ['{glob}']" + (f"\n    when: {condition}" if condition else "")
+
+
+def _together(entries: Any, principal: Any, target: Any, amount: int) -> bool:
+    """Whether every actor has an entry whose condition this amount fulfils: two may exclude each other."""
+    return all(
+        any(
+            (glob in ("*", target.name) or (glob == "a__*" and target.name[:3] == "a__"))
+            and _CONDITIONS[condition](amount)
+            for role in actor.roles
+            for glob, condition in entries[role]
+        )
+        for actor in principal.actors
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        (
+            "tools/t.yaml",
+            "tools:\n  - match: a\n    arguments: {or: {}}\n",
+            "policies/tools/t.yaml:3: `or` cannot be the name",
+        ),
+        (
+            "roles/r.yaml",
+            "role: r\nallow:\n  - tools: ['*']\n    when: x <\n",
+            "policies/roles/r.yaml:4: nothing declares `x`",
+        ),
+        (
+            "rules/x.cedar",
+            '@id("a") @reason("r") @mode("x") permit (principal, action, resource);',
+            "policies/rules/x.cedar:1: `x` is not a mode",
+        ),
+    ],
+)
+def test_a_mistake_in_anything_new_leaves_the_set_in_force_and_is_named_with_its_line(
+    engine, write, file, text, message
+):
+    policy = engine(ROLES)
+    policy.retarget([NOW])
+    before = policy.version
+    write({file: text})
+    assert policy.changed()
+    with pytest.raises(ConfigurationError, match=message):
+        policy.reload()
+    assert policy.version == before
+    assert policy.decide(having("reader"), NOW, {}).permitted
+
+
+def test_what_is_declared_is_part_of_the_version_and_taken_into_use_with_it(engine, write):
+    policy = engine({**ROLES, "tools/t.yaml": _DECLARED})
+    before = policy.version
+    write({"tools/t.yaml": _DECLARED.replace("scale: 0", "scale: 2")})
+    policy.reload()
+    assert policy.version != before
+    assert "type Numbers = { amount?: Long };" in policy.schema

@@ -196,6 +196,17 @@ def test_a_shadow_rule_that_cannot_be_evaluated_refuses_nothing_and_is_told(desk
     assert [b.rule for b in decision.shadow.because] == ["error"]
 
 
+def test_an_argument_that_only_a_shadow_rule_reads_is_no_reason_to_refuse_however_odd_it_is(desk):
+    when = "when { context.num has amount && context.str has to && context.num.amount > 0 }"
+    policy = desk(CLERK, rules=SHADOW.format(effect="forbid", when=when))
+    for odd in (5.001, "five", {"a": 1}, list(range(65))):
+        decision = policy.decide(having("clerk"), REFUND, asks(odd))
+        assert decision.permitted
+        assert (decision.shadow.permitted, decision.shadow.because[0].rule) == (False, "error")
+    many = policy.decide(having("clerk"), REFUND, asks(list(range(20)), to=list("abcdef")))
+    assert (many.permitted, many.shadow.because[0].rule) == (True, "error")
+
+
 def test_every_rule_tells_about_every_actor_whether_it_holds(desk):
     policy = desk(SUPPORT, CLERK, rules=FORBID + SHADOW.format(effect="forbid", when=""))
     traces = policy.explain(chain(agent("ann", "support"), agent("bob", "clerk")), REFUND, asks(150))

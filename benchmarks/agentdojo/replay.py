@@ -56,7 +56,7 @@ class Recorded:
     async def offer(self) -> Offer:
         return Offer(tools=[{"name": name, "inputSchema": schema} for name, schema in self._tools.items()])
 
-    async def invoke(self, request: Request, line: Line) -> Answer:
+    async def invoke(self, request: Request, line: Line) -> Answer:  # noqa: ARG002 - the port
         return Answer({"content": [{"type": "text", "text": self.results.pop(line.call_id)}]})
 
     async def watch(self, uri: str) -> None:
@@ -88,7 +88,9 @@ class Outcome:
 class Replay:
     """One suite behind a broker."""
 
-    def __init__(self, suite: str, app: App, upstream: Recorded, http: httpx2.AsyncClient, secret: str) -> None:
+    def __init__(
+        self, suite: str, app: App, upstream: Recorded, http: httpx2.AsyncClient, secret: str
+    ) -> None:
         self._suite = suite
         self._app = app
         self._upstream = upstream

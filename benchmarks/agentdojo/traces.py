@@ -32,7 +32,9 @@ def played(suite, task, environment, spliced=None, after=None):
     def play(call, *, injected):
         result, error = runtime.run_function(environment, call.function, dict(call.args))
         text = error or tool_result_to_str(result)
-        calls.append({"tool": call.function, "arguments": plain(call.args), "result": text, "injected": injected})
+        calls.append(
+            {"tool": call.function, "arguments": plain(call.args), "result": text, "injected": injected}
+        )
 
     # A ground truth is made for the environment as it is before the first call.
     theirs = spliced.ground_truth(environment.model_copy(deep=True)) if spliced is not None else []

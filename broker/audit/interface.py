@@ -30,6 +30,7 @@ class Event(StrEnum):
     KEYS_ROTATED = "keys.rotated"
     DELEGATION_CREATED = "delegation.created"
     DELEGATION_REVOKED = "delegation.revoked"
+    TRANSACTION_DECLASSIFIED = "transaction.declassified"
     POLICY_CHANGED = "policy.changed"
     BUDGET_THRESHOLD = "budget.threshold"
     BUDGET_CHANGED = "budget.changed"

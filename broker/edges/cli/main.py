@@ -27,6 +27,7 @@ NOUNS = {
     "audit": "The log: verify, prove, export, checkpoint, keys",
     "policy": "Policies: check",
     "budget": "What is spent and held: list",
+    "transaction": "What a transaction has read and done: show, declassify",
     "config": "The configuration in force and its schema: show, schema",
 }
 

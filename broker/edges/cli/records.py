@@ -111,6 +111,8 @@ def story(records: Sequence[LoggedRecord]) -> Iterator[tuple[str, str]]:
         yield "arguments", _committed(_part(first, "arguments"))
     if "decision" in first.body:
         yield "decision", _decision(_part(first, "decision"))
+        if situation := _situation(_part(first, "decision").get("situation", {})):
+            yield "situation", situation
     for finding in _findings(records):
         yield "finding", _finding(finding)
     if "spend" in first.body:
@@ -154,6 +156,14 @@ def _of(what: dict[str, Any]) -> str:
 
 def _committed(content: dict[str, Any]) -> str:
     return f"{content.get('bytes')} bytes, hmac {str(content.get('hmac'))[:16]}…  (content is not kept)"
+
+
+def _situation(situation: dict[str, Any]) -> str:
+    """What was known of the transaction: labels, where values came from, counters above one."""
+    parts = [f"has read {', '.join(situation['taint'])}"] if situation.get("taint") else []
+    parts += [f"{name} from {origin}" for name, origin in situation.get("provenance", {}).items()]
+    parts += [f"{name} {number}" for name, number in situation.get("counters", {}).items() if number > 1]
+    return "; ".join(parts)
 
 
 def _decision(decision: dict[str, Any]) -> str:

@@ -22,14 +22,13 @@ Tools, resources, prompts and completions all take this path. There is no second
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from broker.audit.interface import Receipt
 from broker.catalog.interface import Catalog
 from broker.connector import Line
 from broker.errors import Because, Denied, UnknownTarget, UpstreamRefused
-from broker.flow.interface import MovedError
 from broker.flow.transactions import Transactions, Turn
 from broker.grants import Delegator
 from broker.guardrails.interface import Guards, Stage
@@ -37,11 +36,12 @@ from broker.guardrails.relay import ScreenedCaller
 from broker.identity.interface import Authenticator
 from broker.inflight import InFlight
 from broker.journal import Journal
-from broker.ledger.interface import Notice
+from broker.ledger.interface import Notice, Quote
 from broker.ledger.prices import Prices
 from broker.model import Answer, Call, CallId, Grant, Json, Kind, MicroUSD, Principal, Target
-from broker.policy.interface import Decision, Policy
+from broker.policy.interface import Decision, Obligations, Policy
 from broker.record import CallRecord
+from broker.redaction import WITHHELD, MutedCaller, Redactor
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,8 @@ class Released:
     root: str
     cost: MicroUSD
     receipt: Receipt | None
+    watermark: Json | None = None
+    """For whom it was made, where a rule asks to say so."""
     notices: tuple[Notice, ...] = ()
     """What is to be told of the budgets above it."""
 
@@ -94,13 +96,18 @@ class Pipeline:
             principal = await self._authenticate(record)
             target = record.target = self._resolve(principal, call)
             params = record.params = self.guards.screen(call.params, Stage.ARGUMENTS, target, record.findings)
-            body = None
-            while body is None:
-                turn = await self._decide(record, principal, target, params)
-                # In another process the transaction may have gone on meanwhile: then nothing was done.
-                with suppress(MovedError), turn:
-                    body = await self._carry_out(record, principal, target, params)
-        return _released(record, body)
+            while True:  # once, unless another process goes on with the transaction meanwhile
+                with await self._decide(record, principal, target, params):
+                    hop = await self.delegator.plan_for(principal, target, call) if target.agent else None
+                    quote = self.prices.quote(principal, target)
+                    _keep_within(record, quote)
+                    with self.inflight.flight(record, principal):  # a revocation cancels what is in here
+                        # reserve + intent: one commit; leaving: charge + outcome, one commit
+                        async with self.journal.hold(record, principal, quote) as hold:
+                            answer = await self._invoke(record, principal, target, params, hop)
+                            hold.settle(answer)
+                            body = self._screen_result(record, target, answer.body)
+                    return _released(record, body)
 
     async def visible(self, token: str, kind: Kind, delegation: str | None = None) -> Sequence[Target]:
         """What exists for this chain: the same answer that `call` resolves by.
@@ -121,21 +128,6 @@ class Pipeline:
             if record.decision.permitted or not await self.transactions.moved(turn):
                 _enforce(record.decision, principal, target)
                 return turn
-
-    async def _carry_out(
-        self, record: CallRecord, principal: Principal, target: Target, params: Json
-    ) -> Json:
-        hop = await self.delegator.plan_for(principal, target, record.call) if target.agent else None
-        quote = self.prices.quote(principal, target)
-        with self.inflight.flight(record, principal):  # a revocation cancels what is in here
-            # reserve + intent: one commit; leaving: charge + outcome, one commit
-            async with self.journal.hold(record, principal, quote) as hold:
-                answer = await self._invoke(record, principal, target, params, hop)
-                hold.settle(answer)
-                body = self.guards.screen(answer.body, Stage.RESULT, target, record.findings)
-                if record.turn is not None:
-                    record.seen = self.transactions.see(record.turn, target, body)
-                return body
 
     async def _authenticate(self, record: CallRecord) -> Principal:
         """Who calls, in which chain, for which call. Whose delegation fails is recorded all the same."""
@@ -166,11 +158,23 @@ class Pipeline:
             return await self.catalog.invoke(record.call.method, target, params, line)
         except UpstreamRefused as refusal:
             said: Json = {"message": refusal.message, "data": refusal.data}
+            if _redacts(record):
+                said = {"message": f"`{target.connector}` refused; {WITHHELD}", "data": None}
             safe = self.guards.screen(said, Stage.RESULT, target, record.findings)
             refusal.message, refusal.data = safe["message"], safe["data"]
-            if record.turn is not None:
-                record.seen = self.transactions.see(record.turn, target, safe)
+            self._remember(record, target, safe)
             raise
+
+    def _screen_result(self, record: CallRecord, target: Target, body: Json) -> Json:
+        """What may be handed out of a result; its transaction remembers what it has shown."""
+        body = self.guards.screen(body, Stage.RESULT, target, record.findings)
+        body = _on_its_terms(record, body)
+        self._remember(record, target, body)
+        return body
+
+    def _remember(self, record: CallRecord, target: Target, body: Json) -> None:
+        if record.turn is not None:
+            record.seen = self.transactions.see(record.turn, target, body)
 
     async def _hand_over(self, call: Call, principal: Principal, hop: Grant) -> str:
         parent = call.delegation or call.token
@@ -180,9 +184,10 @@ class Pipeline:
     def _line(self, record: CallRecord, principal: Principal, target: Target) -> Line:
         call = record.call
         level = call.meta.get("io.modelcontextprotocol/logLevel")
+        caller = ScreenedCaller(call.caller, self.guards, target, record.findings)
         return Line(
             call_id=call.id,
-            caller=ScreenedCaller(call.caller, self.guards, target, record.findings),
+            caller=MutedCaller(caller) if _redacts(record) else caller,
             organisation=principal.organisation,
             agent=principal.agent.id,
             wants_progress="progressToken" in call.meta,
@@ -200,7 +205,44 @@ def _enforce(decision: Decision, principal: Principal, target: Target) -> None:
         )
 
 
+def _keep_within(record: CallRecord, quote: Quote) -> None:
+    """Refuse what may cost more than the rules that permit it allow, before it is spent."""
+    decision = record.decision
+    most = decision.obligations.max_cost if decision else None
+    if decision and most is not None and quote.amount > most:
+        raise Denied(
+            f"this call may cost {_usd(quote.amount)}, and the rules that permit it allow {_usd(most)}",
+            because=decision.because,
+            hint="ask an operator of the broker for a higher `max_cost_usd`",
+        )
+
+
+def _usd(amount: MicroUSD) -> str:
+    return f"{Decimal(amount) / 1_000_000:f} USD"
+
+
+def _redacts(record: CallRecord) -> bool:
+    return record.decision is not None and bool(record.decision.obligations.redact)
+
+
+def _on_its_terms(record: CallRecord, body: Json) -> Json:
+    """The result as the rules that permit the call let it be handed out."""
+    terms = record.decision.obligations if record.decision else Obligations()
+    if terms.redact:
+        redactor = Redactor(terms.redact)
+        body = redactor.released(body)
+        record.redacted, record.withheld = redactor.removed, redactor.withheld
+    return body
+
+
 def _released(record: CallRecord, body: Json) -> Released:
     cost = record.settlement.amount if record.settlement else MicroUSD(0)
     root = record.root or record.call.id
-    return Released(body, record.call.id, record.parent, root, cost, record.receipt, record.notices)
+    mark = _watermark(record)
+    return Released(body, record.call.id, record.parent, root, cost, record.receipt, mark, record.notices)
+
+
+def _watermark(record: CallRecord) -> Json | None:
+    if record.principal is None or record.decision is None or not record.decision.obligations.watermark:
+        return None
+    return {"agent": record.principal.agent.id, "subject": record.principal.subject, "call": record.call.id}

@@ -43,8 +43,8 @@ class Mount:
     names: Names
     timeout_s: float
     agent: AgentId | None = None
-    most: int = 64
-    """Calls at a time."""
+    most: int | None = None
+    """Calls at a time; None: no limit."""
     opened: bool = False
     problem: str | None = None
     """Why it offers nothing now, for operators."""

@@ -20,7 +20,7 @@ import orjson
 
 from broker.errors import Because, Denied
 from broker.flow.declared import read_declared
-from broker.flow.interface import FlowStore, Kept
+from broker.flow.interface import FlowStore, Kept, MovedError
 from broker.flow.reading import Reading
 from broker.flow.step import Seen, Sightings, Step
 from broker.flow.words import Words, texts
@@ -43,7 +43,8 @@ MOST_TEXTS = 64
 class Turn:
     """One call in its transaction: what it is judged on, and the step that it is.
 
-    As a context it counts the call; left before `kept` was called, the call is not counted any more.
+    As a context it counts the call; left before `kept` was called, the call is not counted any more. A
+    `MovedError` goes no further than this: nothing was done, and the call is to be judged again.
     """
 
     __slots__ = ("_open", "_reading", "situation", "step")
@@ -73,11 +74,12 @@ class Turn:
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    ) -> bool:
         if self._open:  # it has not come about: what is kept is right, what is counted here is not
             self._open = False
             self._reading.stale = True
             self._reading.end_step()
+        return isinstance(error, MovedError)
 
 
 class Transactions:

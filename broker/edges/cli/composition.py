@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from broker.configuration.load import Loaded
     from broker.configuration.places import Key
     from broker.credentials import Credentials
+    from broker.flow.interface import FlowStore
     from broker.identity.interface import AgentStore
     from broker.identity.keys import Keys
     from broker.journal import Journal
@@ -42,6 +43,11 @@ class Store(Protocol):
     @property
     def ledger(self) -> "LedgerReader":
         """What is spent and held."""
+        ...
+
+    @property
+    def flow(self) -> "FlowStore":
+        """What transactions have read and done."""
         ...
 
 

@@ -130,6 +130,8 @@ def _why(actor: dict[str, Any], cause: dict[str, Any]) -> Iterator[tuple[str, st
         yield "for", f"call {cause['parent']}  (tree {cause.get('root')})"
     if "claimed_parent" in cause:
         yield "claims", f"to be for call {cause['claimed_parent']}  (not verified)"
+    if "task" in cause:
+        yield "within", f"transaction {cause['task']}"
     if actor.get("grants"):
         yield "under", f"delegation {' ← '.join(cast('list[str]', actor['grants']))}"
 

@@ -102,7 +102,7 @@ def story(records: Sequence[LoggedRecord]) -> Iterator[tuple[str, str]]:
     """A call, told in the order of the pipeline, as (what, text)."""
     first, last = records[0], records[-1]
     what, actor = _part(first, "what"), _part(first, "actor")
-    yield "call", str(first.body.get("call"))
+    yield "call", f"{first.body.get('call')}{_within(_part(first, 'cause'))}"
     yield "when", f"{first.body['ts']}{_took(last)}"
     yield "who", f"{actor.get('agent')}  (chain {' ← '.join(cast('list[str]', actor.get('chain') or []))})"
     yield "what", f"{what.get('method')} {what.get('name')}{_of(what)}"
@@ -111,8 +111,6 @@ def story(records: Sequence[LoggedRecord]) -> Iterator[tuple[str, str]]:
         yield "arguments", _committed(_part(first, "arguments"))
     if "decision" in first.body:
         yield "decision", _decision(_part(first, "decision"))
-        if situation := _situation(_part(first, "decision").get("situation", {})):
-            yield "situation", situation
     for finding in _findings(records):
         yield "finding", _finding(finding)
     if "spend" in first.body:
@@ -130,8 +128,6 @@ def _why(actor: dict[str, Any], cause: dict[str, Any]) -> Iterator[tuple[str, st
         yield "for", f"call {cause['parent']}  (tree {cause.get('root')})"
     if "claimed_parent" in cause:
         yield "claims", f"to be for call {cause['claimed_parent']}  (not verified)"
-    if "task" in cause:
-        yield "within", f"transaction {cause['task']}"
     if actor.get("grants"):
         yield "under", f"delegation {' ← '.join(cast('list[str]', actor['grants']))}"
 
@@ -160,18 +156,23 @@ def _committed(content: dict[str, Any]) -> str:
     return f"{content.get('bytes')} bytes, hmac {str(content.get('hmac'))[:16]}…  (content is not kept)"
 
 
-def _situation(situation: dict[str, Any]) -> str:
+def _within(cause: dict[str, Any]) -> str:
+    return f"  (transaction {cause['task']})" if "task" in cause else ""
+
+
+def _situation(situation: dict[str, Any]) -> list[str]:
     """What was known of the transaction: labels, where values came from, counters above one."""
     parts = [f"has read {', '.join(situation['taint'])}"] if situation.get("taint") else []
     parts += [f"{name} from {origin}" for name, origin in situation.get("provenance", {}).items()]
     parts += [f"{name} {number}" for name, number in situation.get("counters", {}).items() if number > 1]
-    return "; ".join(parts)
+    return parts
 
 
 def _decision(decision: dict[str, Any]) -> str:
     verdict = "permitted" if decision.get("permitted") else "refused"
     rules = ", ".join(decision.get("rules") or ["no rule"])
-    return f"{verdict} by {rules}  (policy {str(decision.get('policy'))[:19]})"
+    judged_on = "; ".join(["", *_situation(decision.get("situation", {}))])
+    return f"{verdict} by {rules}  (policy {str(decision.get('policy'))[:19]}{judged_on})"
 
 
 def _finding(finding: dict[str, Any]) -> str:

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from broker.approvals.people import read_people
 from broker.audit.checkpoint import Signer
 from broker.audit.publication import Publication
 from broker.audit.publisher import Publisher
@@ -26,13 +27,16 @@ from broker.catalog.installed import load
 from broker.catalog.mount import Mount
 from broker.catalog.names import Names
 from broker.connector import Host
+from broker.consents import Consents
 from broker.credentials import Credentials
+from broker.edges.admin import admin_route
 from broker.edges.http import HostGuard
 from broker.edges.mcp.endpoint import McpEndpoint
 from broker.edges.oauth import routes as oauth_routes
 from broker.edges.oauth.exchange import TokenExchange
 from broker.edges.oauth.revocation import Revoker
 from broker.errors import BrokerError, ConfigurationError, StorageUnavailable
+from broker.fetching import Fetcher
 from broker.flow.transactions import Transactions
 from broker.grants import Delegator, Grants
 from broker.guardrails.screen import Screen
@@ -42,31 +46,38 @@ from broker.identity.delegation import Delegations
 from broker.identity.dpop import Proofs
 from broker.identity.federation import Federation
 from broker.identity.keys import Keys, load_keys
+from broker.identity.published_keys import PublishedKeys
 from broker.identity.seals import Sealer
 from broker.identity.token_keys import TokenKeys
-from broker.inflight import InFlight
+from broker.inflight import CHANGED, InFlight
 from broker.journal import Journal
 from broker.ledger.prices import Prices
 from broker.ledger.rules import load_budgets
 from broker.model import AgentId, Json, Kind, Target
+from broker.operators import Operators
 from broker.pipeline import Pipeline
 from broker.policy.engine import PolicyEngine
 from broker.policy.load import shipped_policies
+from broker.record import Scribe
 from broker.references import resolve_secret
 from broker.settings import ConnectorSettings, Settings
+from broker.signals import Signals
 from broker.storage.sqlite import open_store
 from broker.storage.store import Store
 
 logger = logging.getLogger("broker.app")
 
-KEYS_LOOK_S = 0.25
-"""How often the signing keys are looked at for changes, in seconds."""
+KEYS_AGAIN_S = 1.0
+"""How soon changed signing keys are tried again that could not be read, in seconds."""
 
 OVERRIDES_LOOK_S = 1.0
 """How often it is looked whether an operator has overridden a cap, in seconds."""
 
 POLICY_LOOK_S = 1.0
 """How often the policy folder is looked at for changes, in seconds."""
+
+APPROVALS_LOOK_S = 1.0
+"""How often it is looked whether an approval has expired, in seconds."""
 
 MANIFEST_LOOK_S = 1.0
 """How often it is looked whether a manifest has ended, in seconds."""
@@ -81,6 +92,8 @@ class Office:
     keys: Keys
     journal: Journal
     credentials: Credentials
+    grants: Grants
+    operators: Operators
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +105,11 @@ class App:
     keys: Keys
     journal: Journal
     credentials: Credentials
+    grants: Grants
+    operators: Operators
     policy: PolicyEngine
     catalog: LiveCatalog
+    consents: Consents
     pipeline: Pipeline
     asgi: ASGIApp
     drain: Callable[[], None]
@@ -111,7 +127,15 @@ async def office(settings: Settings, *, serve: bool = False) -> AsyncGenerator[O
     async with open_store(database, deployment=settings.deployment, serve=serve) as store:
         keys = await load_keys(store.keys, time.time)
         journal = Journal(store.journal, keys.digest)
-        yield Office(settings, store, keys, journal, Credentials(store.credentials))
+        yield Office(
+            settings,
+            store,
+            keys,
+            journal,
+            credentials=Credentials(store.credentials),
+            grants=Grants(store.grants),
+            operators=Operators(store.operators, Scribe(keys.digest).digest),
+        )
 
 
 @asynccontextmanager
@@ -143,11 +167,13 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         )
         inflight = InFlight(back.store.standing)
         authority = _authority(settings, folder, back, policy)
+        consents = _consents(settings, back, policies)
         pipeline = Pipeline(
             identity=authority.identity,
             catalog=catalog,
             guards=guards,
             policy=policy,
+            consents=consents,
             delegator=authority.delegator,
             prices=prices,
             journal=back.journal,
@@ -156,11 +182,14 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         )
         tasks.start_soon(news.run)
         tasks.start_soon(inflight.watch, back.store.signals)
+        tasks.start_soon(inflight.obey, back.store.signals)
         tasks.start_soon(_publisher(settings, back).run)
-        tasks.start_soon(_follow_keys, back.keys.tokens)
+        tasks.start_soon(_follow_keys, back.keys.tokens, back.store.signals)
         tasks.start_soon(_follow_overrides, back.store, prices)
         tasks.start_soon(_follow_manifests, back)
-        tasks.start_soon(_Rules(policies, policy, guards, prices, catalog).follow, back.journal, news)
+        tasks.start_soon(_follow_approvals, consents)
+        rules = _Rules(policies, policy, guards, prices, catalog, consents)
+        tasks.start_soon(rules.follow, back.journal, news)
         endpoint = _endpoint(settings, back, pipeline, catalog)
         tasks.start_soon(endpoint.run)
         async with catalog.running(partial(_open, settings, folder, catalog, news)):
@@ -170,10 +199,13 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
                 keys=back.keys,
                 journal=back.journal,
                 credentials=back.credentials,
+                grants=back.grants,
+                operators=back.operators,
                 policy=policy,
                 catalog=catalog,
+                consents=consents,
                 pipeline=pipeline,
-                asgi=_site(endpoint, catalog, authority.oauth, settings),
+                asgi=_site(endpoint, catalog, [*authority.oauth, _admin(back, catalog, policy)], settings),
                 drain=endpoint.close,
             )
         tasks.cancel_scope.cancel()
@@ -225,6 +257,17 @@ def _publisher(settings: Settings, back: Office) -> Publisher:
     )
 
 
+def _consents(settings: Settings, back: Office, policies: Path) -> Consents:
+    return Consents(
+        back.store.approvals,
+        back.store.signals,
+        sealer=Sealer(back.keys.seal, *back.keys.retired_seals),
+        digest_key=back.keys.digest,
+        settings=settings.approvals,
+        people=read_people(policies),
+    )
+
+
 def _mount(name: str, section: ConnectorSettings) -> Mount:
     prefix = name if section.prefix is None else section.prefix
     agent = None if section.agent is None else AgentId(section.agent)
@@ -254,15 +297,34 @@ def _first_mistake(connector: str, error: ValidationError) -> str:
     return f"{where}: {first['msg'].removeprefix('Value error, ')}"
 
 
-async def _follow_keys(keys: TokenKeys) -> None:
+async def _follow_keys(keys: TokenKeys, signals: Signals) -> None:
     """Take changed signing keys into use. While they cannot be read the previous ones stay in use."""
+    async with signals.subscribe(CHANGED) as changes:
+        await _renew(keys)  # they may have changed since they were read at the start
+        async for _ in changes:
+            await _renew(keys)
+
+
+async def _renew(keys: TokenKeys) -> None:
     while True:
-        await anyio.sleep(KEYS_LOOK_S)
         try:
             if await keys.refresh():
                 logger.info("signing keys changed: tokens are signed with %s", keys.active.kid)
         except (ConfigurationError, StorageUnavailable) as error:
             logger.warning("signing keys not read, the previous ones stay in use: %s", error.message)
+            await anyio.sleep(KEYS_AGAIN_S)
+        else:
+            return
+
+
+async def _follow_approvals(consents: Consents) -> None:
+    """End the approvals whose time is over."""
+    while True:
+        try:
+            await consents.lapse()
+        except BrokerError as error:
+            logger.warning("approvals were not looked at: %s", error.message)
+        await anyio.sleep(APPROVALS_LOOK_S)
 
 
 async def _follow_overrides(store: Store, prices: Prices) -> None:
@@ -294,6 +356,7 @@ class _Rules:
     guards: Screen
     prices: Prices
     catalog: LiveCatalog
+    consents: Consents
 
     async def follow(self, journal: Journal, news: News) -> None:
         """Take changes into use, all of them or, where a file is wrong, none."""
@@ -312,11 +375,12 @@ class _Rules:
 
     def _reload(self) -> None:
         facts, conduct = load_facts(self.folder), self.guards.read_conduct(self.folder)
-        budgets = load_budgets(self.folder)
+        budgets, people = load_budgets(self.folder), read_people(self.folder)
         self.policy.reload()
         self.catalog.refacts(facts)
         self.guards.adopt(conduct)
         self.prices.adopt(budgets)
+        self.consents.adopt(people)
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,17 +393,19 @@ class _Authority:
 
 
 def _authority(settings: Settings, folder: Path, back: Office, policy: PolicyEngine) -> _Authority:
-    store, grants = back.store, Grants(back.store.grants)
+    store, grants = back.store, back.grants
     chains = Chains(store.agents, store.grants, time.time)
     identity = TokenAuthenticator(settings, back.keys, store.agents, chains)
     tokens = access_tokens(settings, back.keys, time.time)
     delegator = Delegator(Delegations(tokens, store.agents, policy.may_delegate, time.time), grants)
+    published = PublishedKeys(Fetcher(), time.time)
     oauth = oauth_routes(
         settings,
         keys=back.keys,
         agents=store.agents,
         replays=store.replays,
-        federation=Federation(settings.federation, folder, settings.issuer, time.time),
+        federation=Federation(settings.federation, folder, settings.issuer, time.time, published=published),
+        published=published,
         exchange=TokenExchange(settings.resource, identity, delegator),
         log=back.journal,
         identity=identity,
@@ -354,15 +420,31 @@ def _endpoint(settings: Settings, back: Office, pipeline: Pipeline, catalog: Liv
     return McpEndpoint(pipeline, catalog, back.store.signals, sealer, settings, proofs=proofs)
 
 
-def _site(endpoint: McpEndpoint, catalog: LiveCatalog, oauth: Sequence[Route], settings: Settings) -> ASGIApp:
+def _admin(back: Office, catalog: LiveCatalog, policy: PolicyEngine) -> BaseRoute:
+    return admin_route(
+        back.store,
+        catalog,
+        policy.visible,
+        keys=back.keys.tokens,
+        journal=back.journal,
+        credentials=back.credentials,
+        grants=back.grants,
+        operators=back.operators,
+        sealer=Sealer(back.keys.seal, *back.keys.retired_seals),
+    )
+
+
+def _site(
+    endpoint: McpEndpoint, catalog: LiveCatalog, others: Sequence[BaseRoute], settings: Settings
+) -> ASGIApp:
     routes = [
         Route("/mcp", endpoint),
-        *oauth,
+        *others,
         Route("/healthz", _healthy),
         Route("/readyz", _readiness(catalog)),
     ]
-    others = Starlette(routes=routes)
-    return HostGuard(_Front(endpoint, others), settings)  # the guard is outermost: it sees every route
+    site = Starlette(routes=routes)
+    return HostGuard(_Front(endpoint, site), settings)  # the guard is outermost: it sees every route
 
 
 class _Front:

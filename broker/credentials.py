@@ -7,7 +7,7 @@ thumbprint, a token by its id.
 from typing import Protocol
 
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts
-from broker.identity.interface import AgentKey, KeyUse, StoredKey
+from broker.identity.interface import AgentKey, KeyAddress, KeyUse, StoredKey
 from broker.model import AgentId, OrganisationId
 
 
@@ -34,7 +34,7 @@ class CredentialStore(Protocol):
 
         Raises:
             UnknownTarget: there is no such agent.
-            InvalidRequest: it has this key already, or as many as it may have.
+            Conflict: it has this key already, or as many as it may have.
         """
         ...
 
@@ -46,13 +46,35 @@ class CredentialStore(Protocol):
         """
         ...
 
+    async def publish_keys(self, agent_id: AgentId, address: KeyAddress, entry: Entry) -> None:
+        """Note where an agent publishes its keys *and* record it.
+
+        Raises:
+            UnknownTarget: there is no such agent.
+            InvalidRequest: it publishes them somewhere already.
+        """
+        ...
+
+    async def unpublish_keys(self, agent_id: AgentId, url: str, entry: Entry) -> None:
+        """Forget where an agent publishes its keys *and* record it.
+
+        Raises:
+            UnknownTarget: it does not publish them there.
+        """
+        ...
+
     async def revoke_token(self, token_id: str, expires_at: int, entry: Entry) -> None:
         """Refuse a token from now on, in every process, *and* record it; the second time changes nothing."""
         ...
 
-    async def rotate_key(self, key: StoredKey, *, now: int, until: int, entry: Entry) -> None:
+    async def rotate_key(
+        self, key: StoredKey, *, now: int, until: int, entry: Entry, active: str | None = None
+    ) -> None:
         """The next key of a use becomes the active one, the active one retires until `until`, `key` is
         next; record it. Keys that have retired are forgotten.
+
+        Raises:
+            Conflict: `active` is given and is not the id of the active key.
         """
         ...
 
@@ -84,7 +106,7 @@ class Credentials:
 
         Raises:
             UnknownTarget: there is no such agent.
-            InvalidRequest: it has this key already, or as many as it may have.
+            Conflict: it has this key already, or as many as it may have.
         """
         entry = _changed(agent_id, {"change": "key_added", "kid": key.kid, "by": by})
         await self._store.add_key(agent_id, key, entry)
@@ -97,6 +119,25 @@ class Credentials:
         """
         entry = _changed(agent_id, {"change": "key_removed", "kid": kid, "by": by})
         await self._store.remove_key(agent_id, kid, entry)
+
+    async def publish_keys(self, agent_id: AgentId, address: KeyAddress, *, by: str) -> None:
+        """Let an agent authenticate with whatever keys it publishes at an address, besides those it has here.
+
+        Raises:
+            UnknownTarget: there is no such agent.
+            InvalidRequest: it publishes them somewhere already.
+        """
+        entry = _changed(agent_id, {"change": "keys_published", "url": address.url, "by": by})
+        await self._store.publish_keys(agent_id, address, entry)
+
+    async def unpublish_keys(self, agent_id: AgentId, url: str, *, by: str) -> None:
+        """Refuse the keys that an agent publishes from now on.
+
+        Raises:
+            UnknownTarget: it does not publish them there.
+        """
+        entry = _changed(agent_id, {"change": "keys_unpublished", "url": url, "by": by})
+        await self._store.unpublish_keys(agent_id, url, entry)
 
     async def revoke_token(
         self, token_id: str, expires_at: int, *, organisation: OrganisationId, of: AgentId, by: AgentId
@@ -114,7 +155,9 @@ class Credentials:
         entry = Entry(organisation, Event.TOKEN_REVOKED, facts, agent=of)
         await self._store.revoke_token(token_id, expires_at, entry)
 
-    async def rotate_key(self, key: StoredKey, *, now: int, until: int, by: str) -> None:
+    async def rotate_key(
+        self, key: StoredKey, *, now: int, until: int, by: str, active: str | None = None
+    ) -> None:
         """Change over to the next key of a use of the broker's own keys; `key` is the one after that.
 
         Args:
@@ -122,10 +165,14 @@ class Credentials:
             now: Unix seconds.
             until: Unix seconds until which what the present key signed is accepted.
             by: the operator who did it.
+            active: the key that is to retire; None: whichever is active.
+
+        Raises:
+            Conflict: another key is active by now.
         """
         facts: Facts = {"use": KeyUse(key.use), "next": key.kid, "until": until, "by": by}
         entry = Entry(SYSTEM_LOG, Event.KEYS_ROTATED, facts)
-        await self._store.rotate_key(key, now=now, until=until, entry=entry)
+        await self._store.rotate_key(key, now=now, until=until, entry=entry, active=active)
 
 
 def _changed(agent_id: AgentId, facts: Facts) -> Entry:

@@ -13,7 +13,7 @@ import anyio
 
 from broker.errors import Denied, StorageUnavailable
 from broker.identity.interface import Fallen, Standing
-from broker.model import CallId, Principal
+from broker.model import CallId, Principal, credentials_of
 from broker.record import CallRecord
 from broker.signals import Signals
 
@@ -21,6 +21,13 @@ logger = logging.getLogger("broker.inflight")
 
 LOOK_S = 0.02
 """How often the number is looked at, in seconds: the larger part of the 50 ms that are promised."""
+
+CHANGED = "agents"
+"""The topic of a signal within `LOOK_S` of every change of an agent, a credential, a key or a revocation."""
+
+
+STOP = "stop-call"
+"""The topic on which processes tell each other that `call` is to be stopped."""
 
 
 class InFlight:
@@ -37,12 +44,21 @@ class InFlight:
         """The context in which a call is open. It is left with `Denied` where the call had to stop."""
         return Flight(self._open, record, principal)
 
+    async def obey(self, signals: Signals) -> None:
+        """Stop the calls that operators want stopped, whichever process heard them, until cancelled."""
+        async with signals.subscribe(STOP) as wanted:
+            async for _, message in wanted:
+                flight = self._open.get(CallId(message["call"]))
+                if flight is not None:
+                    flight.stop("an operator stopped the call")
+
     async def watch(self, signals: Signals) -> None:
         """Cancel what has to stop and tell streams to look whom they speak for, until cancelled."""
         known = await self._standing.version()
         while True:
             await anyio.sleep(LOOK_S)
             try:
+                await self.stop_orphans()
                 version = await self._standing.version()
                 if version == known:
                     continue
@@ -52,7 +68,16 @@ class InFlight:
                 logger.warning("calls in flight cannot be judged: %s", error.message)
                 continue
             known = version
-            await signals.publish("agents", {"version": version})
+            await signals.publish(CHANGED, {"version": version})
+
+    async def stop_orphans(self) -> int:
+        """Cancel every open call that serves a call which is over, wherever that ran; returns how many."""
+        served = {call for flight in self._open.values() for call in flight.serves}
+        over = await self._standing.ended(served) if served else frozenset[CallId]()
+        orphans = [flight for flight in self._open.values() if not over.isdisjoint(flight.serves)]
+        for flight in orphans:
+            flight.stop("the call that it was made for has ended")
+        return len(orphans)
 
     async def stop_fallen(self) -> int:
         """Cancel every open call whose chain has fallen; returns how many."""
@@ -62,7 +87,7 @@ class InFlight:
         stopped = 0
         for flight in list(self._open.values()):
             if (why := _why(flight.principal, fallen)) is not None:
-                flight.stop(why)
+                flight.stop(why, hint="ask an operator of the broker")
                 stopped += 1
         if stopped:
             logger.warning("stopped %d calls in flight", stopped)
@@ -72,18 +97,22 @@ class InFlight:
 class Flight:
     """One open call. Not a task of its own: the call runs in its caller's, which is cancelled."""
 
-    __slots__ = ("_open", "_record", "_scope", "principal")
+    __slots__ = ("_hint", "_open", "_record", "_scope", "principal", "serves")
 
     def __init__(self, flights: dict[CallId, "Flight"], record: CallRecord, principal: Principal) -> None:
         self._open = flights
         self._record = record
         self._scope = anyio.CancelScope()
+        self._hint: str | None = None
         self.principal = principal
+        self.serves = [hop.call for hop in principal.grants if hop.call is not None]
+        """The calls that it is made for, from below."""
 
-    def stop(self, why: str) -> None:
+    def stop(self, why: str, *, hint: str | None = None) -> None:
         """Cancel the call; the first reason stays."""
         if self._record.stopped is None:
             self._record.stopped = why
+            self._hint = hint
             self._scope.cancel()
 
     def __enter__(self) -> Self:
@@ -97,7 +126,7 @@ class Flight:
         del self._open[self._record.call.id]
         cancelled = self._scope.__exit__(kind, error, trace)
         if cancelled:
-            raise Denied(self._record.stopped or "the call was stopped", hint="ask an operator of the broker")
+            raise Denied(self._record.stopped or "the call was stopped", hint=self._hint)
 
 
 def _why(principal: Principal, fallen: Fallen) -> str | None:
@@ -108,4 +137,9 @@ def _why(principal: Principal, fallen: Fallen) -> str | None:
     for grant in reversed(principal.grants):  # a revoked hop takes those below it along: name the first
         if grant.id in fallen.grants:
             return f"what `{grant.by}` let `{grant.to}` do was revoked while the call ran"
+    for agent, credential in credentials_of(principal):
+        if (agent, credential) in fallen.credentials:
+            return f"a credential of `{agent}` ended while the call ran"
+    if principal.key in fallen.keys:
+        return "the key that signed the token was dropped while the call ran"
     return "the token was revoked while the call ran" if principal.token_id in fallen.tokens else None

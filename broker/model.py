@@ -67,7 +67,7 @@ class Attestation(StrEnum):
     """What stands behind what is said of an agent. Policies see it as a number."""
 
     SELF_DECLARED = "A0"
-    """Its record and its signed manifest contradict each other, so neither is believed."""
+    """What is known of it and its signed manifest contradict each other, so neither is believed."""
     REGISTERED = "A1"
     """An operator has enrolled it."""
     SIGNED = "A2"
@@ -116,6 +116,8 @@ class Agent:
     changed_at: int = 0
     attestation: Attestation = Attestation.REGISTERED
     manifest: Manifest | None = None
+    drift: str | None = None
+    """How it was seen to differ from its manifest; an operator has to look at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,8 @@ class Grant:
     cap_micro_usd: MicroUSD | None = None
     max_calls: int | None = None
     revoked_at: int | None = None
+    credential: str | None = None
+    """The credential that `by` had shown when it granted this; the hop ends with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +184,21 @@ class Principal:
     """Unix seconds."""
     grants: tuple[Grant, ...] = ()
     """The hops of the delegation, newest first; `actors` is one longer. Empty: it acts on its own."""
+    credential: str | None = None
+    """The credential that its token was issued for, if the broker keeps it: the token ends with it."""
+    key: str | None = None
+    """Which of the broker's own keys has signed its token."""
 
     @property
     def organisation(self) -> OrganisationId:
         """The tenant whose log, budgets and policies apply."""
         return self.agent.organisation
+
+
+def credentials_of(principal: Principal) -> list[tuple[AgentId, str]]:
+    """Every credential that a chain stands on, with whose it is."""
+    own = [] if principal.credential is None else [(principal.agent.id, principal.credential)]
+    return own + [(hop.by, hop.credential) for hop in principal.grants if hop.credential is not None]
 
 
 class Origin(StrEnum):

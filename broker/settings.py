@@ -5,9 +5,9 @@ ever references (`env:NAME`, `file:PATH`). Without any file the defaults run: SQ
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Section(BaseModel):
@@ -40,9 +40,22 @@ class TokenSettings(Section):
     """Access tokens."""
 
     lifetime_s: int = Field(default=600, ge=60, le=3600, description="seconds an access token is valid")
+    manifest_mismatch: Literal["refuse", "narrow"] = Field(
+        default="refuse",
+        description="what happens when a client assertion contradicts the agent's signed manifest: no token,"
+        " or a token while the agent is at level A0 until an operator has looked at it",
+    )
+    manifest_required: bool = Field(
+        default=False,
+        description="an agent with a signed manifest has to name it in its client assertion",
+    )
     strict_audience: bool = Field(
         default=False,
         description="client assertions must name the issuer; the token endpoint is no audience",
+    )
+    private_jwks_uris: bool = Field(
+        default=False,
+        description="keys of agents may be fetched from private networks, and from this machine also by http",
     )
 
 
@@ -52,7 +65,13 @@ class FederationSettings(Section):
     issuer: str = Field(
         pattern=r"^[a-z][a-z0-9+.-]*://\S+$", description="the `iss` of its tokens, compared as a text"
     )
-    jwks: Path = Field(description="file with its public keys (RFC 7517); a new version is taken into use")
+    jwks: Path | None = Field(
+        default=None, description="file with its public keys (RFC 7517); a new version is taken into use"
+    )
+    jwks_uri: str | None = Field(default=None, description="instead: the address where it publishes them")
+    allow_private: bool = Field(
+        default=False, description="`jwks_uri` may be in a private network, or on this machine also by http"
+    )
     audience: str | None = Field(
         default=None, description="the `aud` its tokens must have; default: the broker's issuer"
     )
@@ -61,6 +80,14 @@ class FederationSettings(Section):
         description="for each agent the claims that its token must have, exactly: "
         '`researcher = { sub = "system:serviceaccount:agents:researcher" }`',
     )
+
+    @model_validator(mode="after")
+    def _one_place_of_keys(self) -> Self:
+        if (self.jwks is None) == (self.jwks_uri is None):
+            raise ValueError("give either `jwks` or `jwks_uri`")
+        if self.allow_private and self.jwks_uri is None:
+            raise ValueError("`allow_private` belongs to a `jwks_uri`")
+        return self
 
 
 class LimitSettings(Section):
@@ -81,6 +108,25 @@ class AuditSettings(Section):
     publish_to: Path | None = Field(
         default=None, description="file outside the state to which every signed checkpoint is appended"
     )
+
+
+class ApprovalSettings(Section):
+    """Calls that a human has to agree to."""
+
+    pending_s: int = Field(default=900, ge=10, le=604_800, description="seconds in which a human can answer")
+    use_s: int = Field(
+        default=600,
+        ge=10,
+        le=86_400,
+        description="seconds in which an approved call has to be made; a refusal stands as long",
+    )
+    wait_s: float = Field(
+        default=10.0,
+        ge=0,
+        le=600,
+        description="seconds an open call waits for the answer before it is told to come back",
+    )
+    most_pending: int = Field(default=20, ge=1, le=1000, description="questions one agent can have open")
 
 
 class ConnectorSettings(Section):
@@ -119,6 +165,9 @@ class Settings(Section):
     tokens: TokenSettings = Field(default_factory=TokenSettings, description="access tokens")
     limits: LimitSettings = Field(default_factory=LimitSettings, description="sizes and times")
     audit: AuditSettings = Field(default_factory=AuditSettings, description="the log")
+    approvals: ApprovalSettings = Field(
+        default_factory=ApprovalSettings, description="calls that a human has to agree to"
+    )
     connectors: dict[str, ConnectorSettings] = Field(
         default_factory=dict, description="the connectors that are enabled, by name"
     )

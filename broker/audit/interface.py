@@ -27,11 +27,23 @@ class Event(StrEnum):
     TOKEN_ISSUED = "auth.token_issued"
     TOKEN_REFUSED = "auth.token_refused"
     TOKEN_REVOKED = "auth.token_revoked"
+    TOKEN_INTROSPECTED = "auth.token_introspected"
     KEYS_ROTATED = "keys.rotated"
     DELEGATION_CREATED = "delegation.created"
     DELEGATION_REVOKED = "delegation.revoked"
     TRANSACTION_DECLASSIFIED = "transaction.declassified"
+    CALL_STOPPED = "call.stopped"
     POLICY_CHANGED = "policy.changed"
+    APPROVAL_REQUESTED = "approval.requested"
+    APPROVAL_GRANTED = "approval.granted"
+    APPROVAL_DENIED = "approval.denied"
+    APPROVAL_REFUSED = "approval.refused"
+    APPROVAL_EXPIRED = "approval.expired"
+    APPROVAL_USED = "approval.used"
+    APPROVAL_REVOKED = "approval.revoked"
+    OPERATOR_ADDED = "operator.added"
+    OPERATOR_CHANGED = "operator.changed"
+    OPERATOR_REFUSED = "operator.refused"
     BUDGET_THRESHOLD = "budget.threshold"
     BUDGET_CHANGED = "budget.changed"
 
@@ -44,6 +56,7 @@ class Outcome(StrEnum):
     DENIED = "denied"
     BLOCKED = "blocked"
     OVER_BUDGET = "over_budget"
+    PENDING_APPROVAL = "pending_approval"
     CANCELLED = "cancelled"
     UPSTREAM_ERROR = "upstream_error"
     UNKNOWN = "unknown"
@@ -99,13 +112,16 @@ class LogHead:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which records to read; empty fields do not restrict. `last` reads the newest n, in order."""
+    """Which records to read; empty fields do not restrict. `last` reads the newest n, in order,
+    `before_seq` none from that sequence number on.
+    """
 
     call: str | None = None
     agent: str | None = None
     events: frozenset[Event] = field(default_factory=frozenset[Event])
     from_seq: int = 0
     last: int | None = None
+    before_seq: int | None = None
 
 
 class LogReader(Protocol):

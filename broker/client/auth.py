@@ -1,11 +1,12 @@
 """How do other HTTP clients get the agent's tokens? As the `auth` of an httpx2 client."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import NoReturn
 from urllib.parse import urlsplit
 
 import httpx2
 
+from broker.client.presenting import Presenting
 from broker.client.tokens import Tokens
 from broker.errors import ConfigurationError
 
@@ -20,12 +21,14 @@ class TokenAuth(httpx2.Auth):
     Args:
         tokens: where the tokens come from.
         url: the broker that they are for; they are sent nowhere else.
+        presenting: how they are presented.
     """
 
     requires_request_body = True
 
-    def __init__(self, tokens: Tokens, url: str) -> None:
+    def __init__(self, tokens: Tokens, url: str, presenting: Presenting) -> None:
         self._tokens = tokens
+        self._presenting = presenting
         self._origin = _origin(url)
 
     async def async_auth_flow(
@@ -43,11 +46,15 @@ class TokenAuth(httpx2.Auth):
                 hint="use a client of its own for each server",
             )
         token = await self._tokens.token()
-        request.headers["Authorization"] = f"Bearer {token}"
+        request.headers.update(self._presented(request, token))
         response = yield request
         if response.status_code == 401:
-            request.headers["Authorization"] = f"Bearer {await self._tokens.token(refused=token)}"
+            request.headers.update(self._presented(request, await self._tokens.token(refused=token)))
             yield request
+
+    def _presented(self, request: httpx2.Request, token: str) -> Mapping[str, str]:
+        url = str(request.url.copy_with(query=None, fragment=None))
+        return self._presenting.using(token, request.method, url)
 
     def sync_auth_flow(self, request: httpx2.Request) -> NoReturn:
         """Refuse: tokens are got asynchronously."""

@@ -8,7 +8,9 @@ import orjson
 
 from broker.client.answer import OnProgress, Progress
 from broker.client.context import meta
-from broker.client.oauth import broken
+from broker.client.discovery import MCP_PATH
+from broker.client.failures import broken
+from broker.client.presenting import Presenting
 from broker.client.tokens import Tokens
 from broker.errors import UpstreamLost
 from broker.messages.answers import decoded, ends_request, result_of
@@ -16,7 +18,6 @@ from broker.messages.events import event_data
 from broker.messages.headers import ACCEPT, mirrored, parameter_headers
 from broker.model import Json
 
-MCP_PATH: Final = "/mcp"
 REVISION: Final = "2026-07-28"
 HEADER_MISMATCH: Final = -32020
 
@@ -38,12 +39,14 @@ class Endpoint:
         http: the connection.
         url: scheme://host[:port] of the broker.
         tokens: the agent's tokens.
+        presenting: how they are presented.
     """
 
-    def __init__(self, http: httpx2.AsyncClient, url: str, tokens: Tokens) -> None:
+    def __init__(self, http: httpx2.AsyncClient, url: str, tokens: Tokens, presenting: Presenting) -> None:
         self._http = http
         self._url = url
         self._tokens = tokens
+        self._presenting = presenting
         self._schemas: dict[str, object] = {}
 
     async def tools(self) -> list[Json]:
@@ -98,7 +101,7 @@ class Endpoint:
             **headers,
             "Accept": ACCEPT,
             "Content-Type": "application/json",
-            "Authorization": f"Bearer {token}",
+            **self._presenting.using(token, "POST", self._url + MCP_PATH),
         }
         try:
             async with self._http.stream(

@@ -4,7 +4,6 @@ import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -22,10 +21,13 @@ from broker.client.credentials import (
     WorkloadToken,
     private_key,
     read_secret,
+    stating,
 )
 from broker.client.delegation import ACCESS_TOKEN, JWT, Grant, Tools, Wish
-from broker.client.endpoint import MCP_PATH, Endpoint
+from broker.client.discovery import MCP_PATH, protected
+from broker.client.endpoint import Endpoint
 from broker.client.oauth import AuthorizationServer
+from broker.client.presenting import Bearer, Bound
 from broker.client.tokens import Tokens
 from broker.errors import ConfigurationError
 from broker.messages.refusals import refusal_in
@@ -48,6 +50,9 @@ class Broker:
         client_secret: its secret; or
         private_key: its private key (Ed25519, P-256 or RSA) as PEM or JWK; or
         assertion_file: the file in which the platform keeps the token of this workload.
+        manifest: the agent's signed manifest (a compact JWS), which it then says it runs under; needs a key.
+        bound: whether tokens are bound to a key that is made for this connection and never leaves it (DPoP,
+            RFC 9449): a stolen token is then worth nothing. Each request then costs the broker more.
         transport: how HTTP is done, e.g. with a proxy or certificates of one's own.
 
     Raises:
@@ -62,26 +67,32 @@ class Broker:
         client_secret: str | None = None,
         private_key: str | Mapping[str, Any] | None = None,
         assertion_file: str | None = None,
+        manifest: str | None = None,
+        bound: bool = False,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = _base(url)
-        self._credential = _credential(self.url, client_id, client_secret, private_key, assertion_file)
+        self._credential = _credential(client_id, client_secret, private_key, assertion_file)
+        if manifest is not None:
+            self._credential = stating(self._credential, manifest)
         self._http = httpx2.AsyncClient(
             transport=transport,
             timeout=httpx2.Timeout(SILENCE_S, connect=CONNECT_WITHIN_S, pool=None),
             limits=httpx2.Limits(max_keepalive_connections=20, keepalive_expiry=IDLE_S),
             follow_redirects=False,
         )
-        self._server = AuthorizationServer(self._http, self.url, self._credential)
+        self._presenting = Bound() if bound else Bearer()
+        self._server = AuthorizationServer(self._http, self.url, self._credential, self._presenting)
         self._tokens = Tokens(self._server)
-        self._endpoint = Endpoint(self._http, self.url, self._tokens)
+        self._endpoint = Endpoint(self._http, self.url, self._tokens, self._presenting)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """A connection as the environment says.
 
         BROKER_URL (default: `http://127.0.0.1:8321`), BROKER_CLIENT_ID, and one of BROKER_CLIENT_SECRET,
-        BROKER_CLIENT_SECRET_FILE, BROKER_CLIENT_KEY_FILE and BROKER_CLIENT_ASSERTION_FILE.
+        BROKER_CLIENT_SECRET_FILE, BROKER_CLIENT_KEY_FILE and BROKER_CLIENT_ASSERTION_FILE; beside a key
+        BROKER_CLIENT_MANIFEST_FILE, if the agent has a signed manifest.
 
         Raises:
             ConfigurationError: something is missing; says what to set.
@@ -94,12 +105,14 @@ class Broker:
             secret = read_secret(path, "client secret")
         if path := environ.get("BROKER_CLIENT_KEY_FILE"):
             key = read_secret(path, "private key")
+        manifest = environ.get("BROKER_CLIENT_MANIFEST_FILE")
         return cls(
             environ.get("BROKER_URL") or DEFAULT_URL,
             client_id=client_id,
             client_secret=secret,
             private_key=key,
             assertion_file=environ.get("BROKER_CLIENT_ASSERTION_FILE"),
+            manifest=read_secret(manifest, "manifest") if manifest else None,
         )
 
     def __repr__(self) -> str:
@@ -221,7 +234,7 @@ class Broker:
 
         Good as long as this context is open. Calls do not wait for each other.
         """
-        return TokenAuth(self._tokens, self.url)
+        return TokenAuth(self._tokens, self.url, self._presenting)
 
 
 def _base(url: str) -> str:
@@ -231,22 +244,13 @@ def _base(url: str) -> str:
         raise ConfigurationError(
             f"`{url}` is no URL of a broker", hint="write https://host or https://host:port"
         )
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if not protected(base):
         raise ConfigurationError(f"secrets would cross the network in the clear to `{url}`", hint="use https")
     return base
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _credential(
-    url: str, client_id: str, secret: str | None, key: str | Mapping[str, Any] | None, token: str | None
+    client_id: str, secret: str | None, key: str | Mapping[str, Any] | None, token: str | None
 ) -> Credential:
     if sum(map(bool, (secret, key, token))) != 1:
         raise ConfigurationError(
@@ -258,4 +262,4 @@ def _credential(
         return ClientSecret(client_id, secret)
     if token:
         return WorkloadToken(client_id, token)
-    return ClientKey(client_id, private_key(key or ""), f"{url}/oauth")
+    return ClientKey(client_id, private_key(key or ""))

@@ -69,7 +69,7 @@ class Tokens:
         """A new token; while the broker gives none, the old one as long as it is good."""
         asked_at = self._clock()
         try:
-            answer = await self._server.grant({"grant_type": "client_credentials"})
+            answer = await self._server.token()
         except BrokerError:
             if good is None or self._clock() >= good.ends_at:
                 raise

@@ -1,10 +1,12 @@
 """Did this client sign that it is itself, for us, just now, and for the first time? RFC 7523 §3."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from broker.identity.compact import Unverified, read, seconds, text
-from broker.identity.interface import AgentStore, ReplayStore
-from broker.identity.jwks import ALGORITHMS, stored_key, verified
+from broker.identity.interface import AgentStore, Evidence, ReplayStore
+from broker.identity.jwks import ALGORITHMS, PublicKey, signer_of, stored_key
+from broker.identity.published_keys import PublishedKeys
 from broker.model import AgentId, Clock, Json
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -35,6 +37,8 @@ class Assertions:
         token_url: also an audience, unless `strict`.
         strict: whether only the issuer is an audience.
         agents: whose keys count.
+        published: the keys of those who publish theirs.
+        private_addresses: whether those may be on this machine or in a private network.
         replays: what was used before.
         clock: Unix time in seconds.
     """
@@ -46,29 +50,46 @@ class Assertions:
         *,
         strict: bool,
         agents: AgentStore,
+        published: PublishedKeys,
+        private_addresses: bool,
         replays: ReplayStore,
         clock: Clock,
     ) -> None:
         own = {issuer, f"{issuer}/"}
         self._audiences = frozenset(own if strict else own | {token_url})
         self._agents = agents
+        self._published = published
+        self._private_addresses = private_addresses
         self._replays = replays
         self._clock = clock
 
-    async def proves(self, claim: Claim) -> bool:
-        """Whether a key of the agent it names signed an assertion that holds now and was never used.
+    async def proves(self, claim: Claim) -> Evidence | None:
+        """The key of the agent it names that signed an assertion that holds now and was never used.
 
         Raises:
             StorageUnavailable: it cannot be noted as used.
         """
-        keys = [stored_key(key) for key in await self._agents.keys(AgentId(claim.subject))]
-        if not verified(claim.token, keys):
-            return False
+        credential = await self._signed_with(claim)
+        if credential is None:
+            return None
         try:
             expires_at, jti = self._current(claim)
         except ValueError:
-            return False
-        return await self._replays.first_use(f"client {claim.subject}", jti, expires_at + LEEWAY_S)
+            return None
+        first = await self._replays.first_use(f"client {claim.subject}", jti, expires_at + LEEWAY_S)
+        return Evidence("private_key_jwt", credential) if first else None
+
+    async def _signed_with(self, claim: Claim) -> str | None:
+        """The credential of the agent that an assertion was signed with."""
+        token, agent = claim.token, AgentId(claim.subject)
+        stored = {key.id: stored_key(key) for key in await self._agents.keys(agent)}
+        fitting = _fitting(token, stored.values())
+        address = None if fitting else await self._agents.key_address(agent)
+        if address is None:
+            signer = signer_of(token, fitting)
+            return next((name for name, key in stored.items() if key is signer), None)
+        published = await self._published.fitting(address.url, token, allow_private=self._private_addresses)
+        return address.id if signer_of(token, published) else None
 
     def _current(self, claim: Claim) -> tuple[int, str]:
         """Until when it holds, and its id.
@@ -88,6 +109,11 @@ class Assertions:
         if issued_at > now + LEEWAY_S:
             raise ValueError("from the future")
         return expires_at, text(claims, "jti")
+
+
+def _fitting(token: Unverified, keys: Iterable[PublicKey]) -> Sequence[PublicKey]:
+    algorithm, kid = token.header["alg"], token.header.get("kid")
+    return [key for key in keys if key.fits(algorithm, kid)]
 
 
 def read_assertion(assertion: str) -> Claim:

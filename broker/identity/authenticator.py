@@ -2,13 +2,13 @@
 
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from broker.errors import Because, Denied, Unauthenticated
 from broker.identity.chains import Chains, foreign_delegation
 from broker.identity.dpop import HeldToken
-from broker.identity.interface import AgentStore
+from broker.identity.interface import FOREVER, AgentStore
 from broker.identity.keys import Keys
 from broker.identity.tokens import (
     LEEWAY_S,
@@ -28,18 +28,20 @@ CACHED_TOKENS = 10_000
 
 @dataclass(slots=True)
 class _Known:
-    """A token whose signature was checked, and the principal it last stood for."""
+    """A token whose signature was checked, and the principal that it stood for at `version`."""
 
     claims: AccessToken
     principal: Principal
+    version: int
+    credential_ends: int
+    """When the credential ends that it was issued for, in Unix seconds."""
 
 
 class TokenAuthenticator:
     """Implements `Authenticator` for tokens of this broker.
 
-    The signature of a token is checked once. Its expiry, the agent's live record and every hop of a
-    delegation are looked at on every call, so a suspended agent is refused although its token is
-    still valid.
+    The signature of a token is checked once. Its expiry, and whether anything has changed that it stands
+    on, is looked at on every call, so a suspended agent is refused although its token is still valid.
 
     Args:
         settings: issuer and resource that tokens must name.
@@ -78,10 +80,7 @@ class TokenAuthenticator:
         """
         principal, claims = await self.stands_for(token)
         if claims.bound_to != (token.thumbprint if isinstance(token, HeldToken) else None):
-            raise Unauthenticated(
-                "not presented with a proof of the key that it is bound to",
-                hint="a bound token comes with a DPoP proof of its key, any other as Bearer",
-            )
+            raise _unproved()
         return principal
 
     async def stands_for(self, token: str) -> tuple[Principal, AccessToken]:
@@ -113,22 +112,29 @@ class TokenAuthenticator:
             raise foreign_delegation()
         return await self._chains.under(own, claims.grant, claims.scopes)
 
-    async def subject(self, agent: Agent, token: str, kind: Kind) -> Principal:
+    async def subject(
+        self, agent: Agent, credential: str | None, token: str, kind: Kind, thumbprint: str | None = None
+    ) -> Principal:
         """What a token stands for that its own client presents: an access token, or a delegation to it.
 
         Args:
             agent: the client, authenticated by its own credentials.
+            credential: which of them, if the broker keeps it.
             token: the subject token of a token exchange (RFC 8693 §2.1).
             kind: what it is said to be.
+            thumbprint: the key that the client has proved, if any: a bound token needs that here too.
 
         Raises:
             Unauthenticated: not a valid access token. Denied: not this client's, or it does not stand.
         """
         if kind is Kind.DELEGATION:
-            return await self.delegated(_principal(self._delegation(token), agent), token)
-        principal = await self.authenticate(token)
+            claims = replace(self._delegation(token), credential=credential)
+            return await self.delegated(_principal(claims, agent), token)
+        principal, claims = await self.stands_for(token)
         if principal.agent.id != agent.id:
             raise foreign_delegation()
+        if claims.bound_to not in {None, thumbprint}:
+            raise _unproved()
         return principal
 
     def _delegation(self, token: str) -> AccessToken:
@@ -152,19 +158,30 @@ class TokenAuthenticator:
         known = self._known.get(fingerprint)
         if known is None:
             return await self._first_seen(fingerprint, token)
-        if (late := self._clock() - known.claims.expires_at) >= LEEWAY_S:
+        now = self._clock()
+        if (late := now - known.claims.expires_at) >= LEEWAY_S:
             del self._known[fingerprint]
             raise expired(late)
         self._known.move_to_end(fingerprint)
-        agent = await self._active(known.claims)
-        if known.principal.agent is not agent:
-            known.principal = _principal(known.claims, agent)
+        version = await self._agents.version()
+        if known.version != version:
+            agent = await self._active(known.claims)
+            if known.principal.agent is not agent:
+                known.principal = _principal(known.claims, agent)
+            known.credential_ends = await self._credential_end(known.claims)
+            known.version = version
+        if now >= known.credential_ends:
+            raise _credential_gone()
         return known.principal, known.claims
 
     async def _first_seen(self, fingerprint: bytes, token: str) -> tuple[Principal, AccessToken]:
         claims = self._tokens.verify(token)
+        version = await self._agents.version()
         principal = _principal(claims, await self._active(claims))
-        self._known[fingerprint] = _Known(claims, principal)
+        ends = await self._credential_end(claims)
+        if self._clock() >= ends:
+            raise _credential_gone()
+        self._known[fingerprint] = _Known(claims, principal, version, ends)
         if len(self._known) > self._capacity:
             self._known.popitem(last=False)
         return principal, claims
@@ -192,6 +209,25 @@ class TokenAuthenticator:
             raise Unauthenticated("the token was revoked", hint="get a new one from the token endpoint")
         return agent
 
+    async def _credential_end(self, claims: AccessToken) -> int:
+        """When the credential ends that a token was issued for, in Unix seconds; 0 if it is gone."""
+        if claims.credential is None:
+            return FOREVER
+        return await self._agents.credential_end(claims.client, claims.credential) or 0
+
+
+def _unproved() -> Unauthenticated:
+    return Unauthenticated(
+        "not presented with a proof of the key that it is bound to",
+        hint="a bound token comes with a DPoP proof of its key, any other as Bearer",
+    )
+
+
+def _credential_gone() -> Unauthenticated:
+    return Unauthenticated(
+        "the credential that it was issued for has ended", hint="get a new token with the present credential"
+    )
+
 
 def access_tokens(settings: Settings, keys: Keys, clock: Clock) -> AccessTokens:
     """The access tokens of this deployment."""
@@ -213,4 +249,6 @@ def _principal(claims: AccessToken, agent: Agent) -> Principal:
         token_id=claims.id,
         transaction=claims.transaction,
         expires_at=claims.expires_at,
+        credential=claims.credential,
+        key=claims.key,
     )

@@ -84,7 +84,7 @@ class Chains:
             actors=(own.agent, *[await self._actor(grant) for grant in chain]),
             scopes=own.scopes & scopes,
             transaction=chain[0].transaction,
-            expires_at=min(own.expires_at, *(grant.expires_at for grant in chain)),
+            expires_at=min(own.expires_at, *[await self._end(grant) for grant in chain]),
             grants=chain,
         )
         calls = tuple([(grant, grant.call) for grant in chain if grant.call is not None])
@@ -100,6 +100,15 @@ class Chains:
         if agent.organisation != grant.organisation:
             raise ended(grant, f"ended when `{grant.by}` left the organisation")
         return agent
+
+    async def _end(self, grant: Grant) -> int:
+        """When a hop ends by itself: in its time, or with the credential that it was granted with."""
+        if grant.credential is None:
+            return grant.expires_at
+        end = await self._agents.credential_end(grant.by, grant.credential)
+        if end is None:
+            raise ended(grant, f"ended with the credential of `{grant.by}` that it was granted with")
+        return min(grant.expires_at, end)
 
     def _keep(self, key: tuple[str, GrantId], known: _Known) -> None:
         self._known[key] = known

@@ -11,7 +11,7 @@ from math import ceil
 
 from broker.identity.assertions import Assertions, read_assertion
 from broker.identity.federation import Federation
-from broker.identity.interface import AgentStore, Secret
+from broker.identity.interface import AgentStore, Evidence, Secret
 from broker.model import Agent, AgentId, AgentStatus, Clock
 
 SECRET_PREFIX = "bk_"
@@ -42,13 +42,19 @@ def digest(secret: str) -> bytes:
 class Attempt:
     """The outcome of one attempt to authenticate.
 
-    `agent` is whom the client id names, if anybody, accepted or not. `retry_after_s` is set where
-    nothing was looked at, because this pair of client and address has failed too often.
+    `agent` is whom the client id names, if anybody, accepted or not. `evidence` is set where it was
+    accepted; `retry_after_s` where nothing was looked at, because this pair of client and address has
+    failed too often.
     """
 
-    accepted: bool
+    evidence: Evidence | None = None
     agent: Agent | None = None
     retry_after_s: int | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it is this client."""
+        return self.evidence is not None
 
 
 class Clients:
@@ -70,7 +76,9 @@ class Clients:
         self._clock = clock
         self._failures = Failures(clock)
 
-    async def authenticate(self, client_id: str, secret: str, address: str) -> Attempt:
+    async def authenticate(
+        self, client_id: str, secret: str, address: str, *, method: str = "client_secret_basic"
+    ) -> Attempt:
         """Try a secret. A wrong one and an unknown or inactive client are the same refusal in the same time.
 
         Args:
@@ -78,10 +86,12 @@ class Clients:
             secret: as presented.
             address: where the attempt comes from. Failures count per client and address: nobody
                 can lock a client out from somewhere else.
+            method: how it was presented (RFC 8414 §2).
         """
 
-        async def proof() -> bool:
-            return self._matches(secret, await self._agents.secrets(AgentId(client_id)))
+        async def proof() -> Evidence | None:
+            matched = self._matching(secret, await self._agents.secrets(AgentId(client_id)))
+            return Evidence(method, matched.id) if matched else None
 
         return await self._attempt(client_id, address, proof)
 
@@ -107,28 +117,32 @@ class Clients:
         proves = self._federation.proves if federated else self._assertions.proves
         return await self._attempt(named, address, partial(proves, claim))
 
-    async def _attempt(self, client_id: str, address: str, proof: Callable[[], Awaitable[bool]]) -> Attempt:
+    async def _attempt(
+        self, client_id: str, address: str, proof: Callable[[], Awaitable[Evidence | None]]
+    ) -> Attempt:
         pair = (client_id[:256], address)
         if wait := self._failures.wait_s(pair):
-            return Attempt(accepted=False, retry_after_s=wait)
+            return Attempt(retry_after_s=wait)
         agent = await self._agents.agent(AgentId(client_id))
-        if await proof() and agent is not None and agent.status is AgentStatus.ACTIVE:
+        evidence = await proof()
+        if evidence is not None and agent is not None and agent.status is AgentStatus.ACTIVE:
             self._failures.forget(pair)
-            return Attempt(accepted=True, agent=agent)
+            return Attempt(evidence, agent)
         self._failures.count(pair)
-        return Attempt(accepted=False, agent=agent)
+        return Attempt(agent=agent)
 
-    def _matches(self, secret: str, stored: Sequence[Secret]) -> bool:
+    def _matching(self, secret: str, stored: Sequence[Secret]) -> Secret | None:
         presented, now = digest(secret), self._clock()
-        matched = False
+        matched: Secret | None = None
         for candidate in stored or (_NOBODY,):
             equal = compare_digest(presented, candidate.digest)
-            matched |= equal and (candidate.not_after is None or now < candidate.not_after)
+            if equal and (candidate.not_after is None or now < candidate.not_after):
+                matched = candidate
         return matched
 
 
-async def _unproven() -> bool:
-    return False
+async def _unproven() -> None:
+    return None
 
 
 class Failures:

@@ -66,7 +66,7 @@ class Delegations:
         agents: AgentStore,
         may_delegate: MayDelegate,
         clock: Clock,
-        new_id: Callable[[], str] = lambda: secrets.token_urlsafe(16),
+        new_id: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
         self._tokens = tokens
         self._agents = agents
@@ -108,6 +108,7 @@ class Delegations:
             limits=wish.limits,
             cap_micro_usd=wish.cap_micro_usd,
             max_calls=wish.max_calls,
+            credential=by.credential,
         )
 
     def token(self, by: Principal, grant: Grant, scopes: frozenset[str], parent: str) -> IssuedToken:
@@ -127,9 +128,16 @@ class Delegations:
             raise _refused(TOOLS, f"the token would have more than {MAX_TOKEN_CHARS} characters, name less")
         return token
 
-    def redeemed(self, holder: Principal, parent: str) -> IssuedToken:
-        """An access token of `holder` for the chain it acts under."""
-        return self._tokens.mint_delegated(Kind.ACCESS, holder.grants, holder.scopes, parent=parent)
+    def redeemed(self, holder: Principal, parent: str, bound_to: str | None = None) -> IssuedToken:
+        """An access token of `holder` for the chain it acts under, bound to a key if one is given."""
+        return self._tokens.mint_delegated(
+            Kind.ACCESS,
+            holder.grants,
+            holder.scopes,
+            parent=parent,
+            credential=holder.credential,
+            bound_to=bound_to,
+        )
 
     async def _delegatee(self, by: Principal, name: AgentId) -> Agent:
         agent = await self._agents.agent(name)

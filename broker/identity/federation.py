@@ -6,14 +6,18 @@ own time. Only what the operator wrote down maps it to an agent, claim by claim,
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from broker.errors import ConfigurationError, InvalidRequest
 from broker.identity.assertions import LEEWAY_S, Claim, audience, check_now
-from broker.identity.compact import seconds
-from broker.identity.jwks import PublicKey, usable_keys, verified
+from broker.identity.compact import Unverified, seconds
+from broker.identity.interface import Evidence
+from broker.identity.jwks import LARGEST_JWKS, PublicKey, signer_of, usable_keys
+from broker.identity.key_addresses import key_address
+from broker.identity.published_keys import PublishedKeys
 from broker.model import AgentId, Clock
 from broker.settings import FederationSettings
 
@@ -21,8 +25,6 @@ logger = logging.getLogger("broker.identity")
 
 MAX_LIFETIME_S = 86400
 """Longest life of a token of another issuer: none of those that name workloads live longer."""
-
-LARGEST_JWKS = 256 << 10
 
 
 class KeyFile:
@@ -75,7 +77,7 @@ class KeyFile:
 @dataclass(frozen=True, slots=True)
 class _Issuer:
     audience: str
-    keys: KeyFile
+    keys: Callable[[Unverified], Awaitable[Sequence[PublicKey]]]
     agents: Mapping[str, Mapping[str, str]]
 
 
@@ -85,22 +87,30 @@ class Federation:
     Args:
         issuers: what is in force, by name.
         folder: what relative paths start from.
+        published: the keys of issuers that publish theirs.
         own: this authorization server: the audience where none is set.
         clock: Unix time in seconds.
 
     Raises:
-        ConfigurationError: a key set cannot be read, or two sections name the same issuer.
+        ConfigurationError: a key set cannot be read or may not be fetched, or two sections name the
+            same issuer.
     """
 
     def __init__(
-        self, issuers: Mapping[str, FederationSettings], folder: Path, own: str, clock: Clock
+        self,
+        issuers: Mapping[str, FederationSettings],
+        folder: Path,
+        own: str,
+        clock: Clock,
+        *,
+        published: PublishedKeys,
     ) -> None:
         self._clock = clock
         self._issuers: dict[str, _Issuer] = {}
         for name, section in issuers.items():
             if section.issuer in self._issuers:
                 raise ConfigurationError(f"federation.{name}: `{section.issuer}` is configured twice")
-            keys = KeyFile(folder / section.jwks)
+            keys = _keys_of(name, section, folder, published)
             self._issuers[section.issuer] = _Issuer(section.audience or own, keys, section.agents)
 
     def knows(self, claim: Claim) -> bool:
@@ -120,16 +130,16 @@ class Federation:
         ]
         return AgentId(found[0]) if len(found) == 1 else None
 
-    async def proves(self, claim: Claim) -> bool:
-        """Whether the issuer signed a token, for us, and it holds now."""
+    async def proves(self, claim: Claim) -> Evidence | None:
+        """That the issuer signed a token, for us, and it holds now; None if it does not."""
         issuer = self._issuers[claim.issuer]
-        if not verified(claim.token, issuer.keys.keys()):
-            return False
+        if signer_of(claim.token, await issuer.keys(claim.token)) is None:
+            return None
         try:
             self._check(claim, issuer)
         except ValueError:
-            return False
-        return True
+            return None
+        return Evidence("workload_token", None, claim.issuer)
 
     def _check(self, claim: Claim, issuer: _Issuer) -> None:
         claims, now = claim.token.claims, self._clock()
@@ -140,3 +150,21 @@ class Federation:
             raise ValueError("lives too long")
         if "iat" in claims and seconds(claims, "iat") > now + LEEWAY_S:
             raise ValueError("from the future")
+
+
+def _keys_of(
+    name: str, section: FederationSettings, folder: Path, published: PublishedKeys
+) -> Callable[[Unverified], Awaitable[Sequence[PublicKey]]]:
+    """Where the keys of an issuer come from: its file, or its address."""
+    if section.jwks is not None:
+        file = KeyFile(folder / section.jwks)
+
+        async def filed(_: Unverified) -> Sequence[PublicKey]:
+            return file.keys()
+
+        return filed
+    try:
+        url = key_address(section.jwks_uri or "", allow_private=section.allow_private)
+    except InvalidRequest as error:
+        raise ConfigurationError(f"federation.{name}.jwks_uri: {error.message}", hint=error.hint) from error
+    return partial(published.fitting, url, allow_private=section.allow_private)

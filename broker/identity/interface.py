@@ -3,9 +3,10 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from typing import Protocol
 
-from broker.model import Agent, AgentId, CallId, Grant, GrantId, Principal
+from broker.model import Agent, AgentId, AgentStatus, CallId, Grant, GrantId, Principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,11 @@ class Secret:
     digest: bytes
     created_at: int
     not_after: int | None = None
+
+    @property
+    def id(self) -> str:
+        """What tokens and records call it; it says nothing about the secret."""
+        return f"secret:{sha256(self.digest).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,40 @@ class AgentKey:
     kid: str
     jwk: str
     created_at: int
+
+    @property
+    def id(self) -> str:
+        """What tokens and records call it."""
+        return f"key:{self.kid}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAddress:
+    """Where an agent publishes its public keys (`jwks_uri`, RFC 7591 §2)."""
+
+    url: str
+    created_at: int
+
+    @property
+    def id(self) -> str:
+        """What tokens and records call whatever key is published there."""
+        return f"jwks:{sha256(self.url.encode()).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How a client has shown who it is."""
+
+    method: str
+    """As in the metadata (RFC 8414 §2), or `workload_token`."""
+    credential: str | None
+    """Which of its credentials: tokens that are issued for it end with it. None: it has none here."""
+    issuer: str | None = None
+    """Who vouches for it, where the broker itself does not."""
+
+
+FOREVER = 2**53 - 1
+"""The end, in Unix seconds, of what has none."""
 
 
 class KeyUse(StrEnum):
@@ -66,6 +106,16 @@ class StoredKey:
     """Unix seconds from which on a retiring key is worth nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class AgentFilter:
+    """Which agents, by id; empty fields do not restrict. `after` is an id, that of the page before."""
+
+    organisation: str | None = None
+    status: AgentStatus | None = None
+    after: str = ""
+    limit: int | None = None
+
+
 class AgentStore(Protocol):
     """What identity reads. Answers are never more than 50 ms old, whoever wrote, in whichever process."""
 
@@ -73,8 +123,8 @@ class AgentStore(Protocol):
         """The live record of an agent."""
         ...
 
-    async def agents(self) -> Sequence[Agent]:
-        """All agents, by id."""
+    async def agents(self, where: AgentFilter = AgentFilter()) -> Sequence[Agent]:
+        """All agents, or those that are wanted, by id."""
         ...
 
     async def lapsed(self, now: int) -> Sequence[AgentId]:
@@ -93,18 +143,39 @@ class AgentStore(Protocol):
         """The public keys of an agent's client, newest first."""
         ...
 
+    async def key_address(self, agent_id: AgentId) -> KeyAddress | None:
+        """Where an agent publishes its keys, if it does."""
+        ...
+
+    async def credential_end(self, agent_id: AgentId, credential: str) -> int | None:
+        """When a credential of an agent ends, in Unix seconds; `FOREVER` if it does not, None if it is gone.
+
+        Args:
+            agent_id: whose.
+            credential: the `id` of a `Secret`, an `AgentKey` or a `KeyAddress`.
+        """
+        ...
+
     async def revoked(self, token_id: str) -> bool:
-        """Whether an access token was revoked; asked on every call."""
+        """Whether an access token was revoked."""
+        ...
+
+    async def version(self) -> int:
+        """Grows with every change of an agent or a credential and every revocation; asked on every call."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Fallen:
-    """What of some chains has fallen: agents with what they are now instead of active, hops, tokens."""
+    """What of some chains has fallen: agents with what they are now instead of active, hops, tokens, the
+    credentials of agents, and keys of the broker that have signed tokens.
+    """
 
     agents: Mapping[AgentId, str]
     grants: frozenset[GrantId] = frozenset()
     tokens: frozenset[str] = frozenset()
+    credentials: frozenset[tuple[AgentId, str]] = frozenset()
+    keys: frozenset[str] = frozenset()
 
 
 class Standing(Protocol):
@@ -116,6 +187,10 @@ class Standing(Protocol):
 
     async def fallen(self, principals: Collection[Principal]) -> Fallen:
         """What has fallen of everything that these chains stand on."""
+        ...
+
+    async def ended(self, calls: Collection[CallId]) -> frozenset[CallId]:
+        """Which of these calls are not open any more, in whichever process they ran."""
         ...
 
 
@@ -174,21 +249,54 @@ class ReplayStore(Protocol):
         ...
 
 
+class KeySource(Protocol):
+    """Where key sets of others come from."""
+
+    async def fetch(self, url: str, *, largest: int, allow_private: bool) -> bytes:
+        """A document of at most `largest` bytes; takes seconds at most.
+
+        Raises:
+            UpstreamError: it cannot be had.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """What is written down of a token. `expires_at` is Unix seconds."""
+
+    id: str
+    transaction: str
+    scope: str
+    expires_at: int
+    key: str | None
+    """Which of the broker's keys has signed it."""
+    bound: bool
+    """Whether it is worth something only to who has a key of its own (RFC 9449)."""
+
+
 class TokenLog(Protocol):
     """Where it is written down that a token was issued, or refused to a client that exists."""
 
-    async def token_issued(
-        self, agent: Agent, *, token_id: str, transaction: str, scope: str, expires_at: int, address: str
-    ) -> None:
-        """Record a token. It is handed out only after this returns.
+    async def token_issued(self, agent: Agent, token: Issue, evidence: Evidence, *, address: str) -> None:
+        """Record a token, and how its client has shown who it is. It is handed out only after this returns.
 
         Raises:
             StorageUnavailable: it cannot be recorded, so it is not handed out.
         """
         ...
 
-    async def token_refused(self, agent: Agent, *, error: str, address: str) -> None:
-        """Record a refusal; `error` is the OAuth error code (RFC 6749 §5.2).
+    async def token_introspected(self, agent: Agent, *, token_id: str, active: bool) -> None:
+        """Record that an agent has asked about a token of this broker, and what it was told.
+
+        Raises:
+            StorageUnavailable: it cannot be recorded, so nothing is told.
+        """
+        ...
+
+    async def token_refused(self, agent: Agent, *, error: str, address: str, reason: str = "") -> None:
+        """Record a refusal; `error` is the OAuth error code (RFC 6749 §5.2), `reason` what the client is
+        not told.
 
         Comes after the refusal was sent, so that its cost does not tell which clients exist.
         """

@@ -29,6 +29,8 @@ ALGORITHMS = ("ES256", "Ed25519", "EdDSA", "RS256", "PS256")
 
 RSA_BITS = range(2048, 4097)
 MAX_KEYS = 64
+LARGEST_JWKS = 256 << 10
+"""Largest key set of somebody else, in bytes."""
 
 _USES = ("sig", "jwt-svid")
 """RFC 7517 §4.2; SPIFFE Trust Domain and Bundle §4.2.2."""
@@ -133,13 +135,13 @@ def stored_key(stored: AgentKey) -> PublicKey:
     return read_key(orjson.loads(stored.jwk))
 
 
-def verified(token: Unverified, keys: Sequence[PublicKey]) -> bool:
-    """Whether one of these keys signed a token. Where none fits, a key that nobody has is tried, so
-    that a stranger's token takes the time of a known one's.
+def signer_of(token: Unverified, keys: Sequence[PublicKey]) -> PublicKey | None:
+    """Which of these keys signed a token. Where none fits, a key that nobody has is tried, so that a
+    stranger's token takes the time of a known one's.
     """
     algorithm, kid = token.header["alg"], token.header.get("kid")
     fitting = [key for key in keys if key.fits(algorithm, kid)] or [_nobody(algorithm)]
-    return any(key.signed(token) for key in fitting)
+    return next((key for key in fitting if key.signed(token)), None)
 
 
 def _imported(jwk: Json) -> tuple[ECKey | OKPKey | RSAKey, set[str]]:

@@ -7,7 +7,7 @@ embedded key, another algorithm) makes it not ours, so it is refused before any 
 import re
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NoReturn, cast
 
@@ -60,6 +60,10 @@ class AccessToken:
     grant: GrantId | None = None
     bound_to: str | None = None
     """Thumbprint of the key that its sender has to prove (RFC 9449 §6)."""
+    credential: str | None = None
+    """The client's credential that it was issued for."""
+    key: str | None = None
+    """Our own key that has signed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +118,21 @@ class AccessTokens:
         """Grows when keys change: what was verified before is to be verified again."""
         return self._keys.generation
 
-    def mint(self, agent: Agent, scopes: frozenset[str], bound_to: str | None = None) -> IssuedToken:
-        """A token for an authenticated client, with the given scopes, starting a new transaction.
+    def mint(
+        self,
+        agent: Agent,
+        scopes: frozenset[str],
+        bound_to: str | None = None,
+        *,
+        credential: str | None = None,
+    ) -> IssuedToken:
+        """A token for an authenticated client, starting a new transaction.
 
-        With `bound_to` it is worth something only to who has the key of that thumbprint.
+        Args:
+            agent: the client.
+            scopes: as coarse as all scopes.
+            bound_to: the thumbprint of a key: it is worth something only to who has that.
+            credential: the credential of the agent that it is issued for, if the broker keeps that.
         """
         now = int(self._clock())
         claims = AccessToken(
@@ -129,11 +144,19 @@ class AccessTokens:
             issued_at=now,
             expires_at=now + self._lifetime_s,
             bound_to=bound_to,
+            credential=credential,
         )
-        return self._signed(Kind.ACCESS, claims, {"cnf": {"jkt": bound_to}} if bound_to else {})
+        return self._signed(Kind.ACCESS, claims, {})
 
     def mint_delegated(
-        self, kind: Kind, chain: Sequence[Grant], scopes: frozenset[str], *, parent: str, token_id: str = ""
+        self,
+        kind: Kind,
+        chain: Sequence[Grant],
+        scopes: frozenset[str],
+        *,
+        parent: str,
+        credential: str | None = None,
+        bound_to: str | None = None,
     ) -> IssuedToken:
         """A token for the delegatee of the newest hop, within its transaction.
 
@@ -142,13 +165,14 @@ class AccessTokens:
             chain: the hops, newest first.
             scopes: as coarse as all scopes.
             parent: the token that this one follows from; it is committed to by hash.
-            token_id: its id, where that is known already.
+            credential: the credential of the delegatee that an access token is issued for.
+            bound_to: the thumbprint of the key that an access token is bound to.
         """
         now = int(self._clock())
         longest = MAX_LIFETIME_S if kind is Kind.DELEGATION else self._lifetime_s
         grant = chain[0]
         claims = AccessToken(
-            id=token_id or self._new_id(),
+            id=self._new_id(),
             client=grant.to,
             subject=grant.subject,
             transaction=grant.transaction,
@@ -156,6 +180,8 @@ class AccessTokens:
             issued_at=now,
             expires_at=min(grant.expires_at, now + longest),
             grant=grant.id,
+            credential=credential,
+            bound_to=bound_to,
         )
         return self._signed(kind, claims, chain_claims(chain, parent))
 
@@ -167,8 +193,8 @@ class AccessTokens:
                 much a genuine token has expired.
         """
         try:
-            payload = self._signed_payload(token, kind)
-            claims = self._read(strict_json.loads(payload))
+            payload, key = self._signed_payload(token, kind)
+            claims = self._read(strict_json.loads(payload), key)
             if kind is Kind.DELEGATION and claims.grant is None:
                 _malformed("dlg")
         except (JoseError, ValueError):
@@ -179,17 +205,19 @@ class AccessTokens:
 
     def _signed(self, kind: Kind, claims: AccessToken, more: Json) -> IssuedToken:
         key = self._keys.active
+        claims = replace(claims, key=key.kid)
         header = {"alg": "ES256", "typ": kind.value, "kid": key.kid}
         payload = orjson.dumps(self._wire(claims) | more)
         compact = jws.serialize_compact(header, payload, key.pair, algorithms=_ALGORITHMS)
         return IssuedToken(compact, claims, claims.expires_at - claims.issued_at)
 
-    def _signed_payload(self, token: str, kind: Kind) -> bytes:
+    def _signed_payload(self, token: str, kind: Kind) -> tuple[bytes, str]:
+        """What was signed, and the name of our key that did."""
         if len(token) > MAX_TOKEN_CHARS or not _COMPACT.fullmatch(token):
             raise ValueError("not a compact JWS")
         key = self._key(token.partition(".")[0], kind)
         signed = jws.deserialize_compact(token, key.pair, algorithms=_ALGORITHMS)
-        return signed.payload or b""
+        return signed.payload or b"", key.kid
 
     def _key(self, segment: str, kind: Kind) -> SigningKey:
         if len(segment) > MAX_HEADER_CHARS:
@@ -203,7 +231,7 @@ class AccessTokens:
             raise ValueError("unknown key")
         return key
 
-    def _read(self, wire: Json) -> AccessToken:
+    def _read(self, wire: Json, key: str) -> AccessToken:
         """The claims, each of the exact type that `_wire` writes."""
         if wire.get("iss") != self._issuer or wire.get("aud") != self._resource:
             raise ValueError("for or from somebody else")
@@ -222,6 +250,8 @@ class AccessTokens:
             expires_at=expires_at,
             grant=_grant(wire),
             bound_to=_bound_to(wire),
+            credential=_text(wire, "cred") if "cred" in wire else None,
+            key=key,
         )
 
     def _wire(self, claims: AccessToken) -> Json:
@@ -235,7 +265,13 @@ class AccessTokens:
             "exp": claims.expires_at,
             "scope": " ".join(sorted(claims.scopes)),
             "txn": claims.transaction,
-        }
+        } | _bindings(claims)
+
+
+def _bindings(claims: AccessToken) -> Json:
+    """What a token is worth nothing without, where there is such a thing."""
+    key = {"cnf": {"jkt": claims.bound_to}} if claims.bound_to else {}
+    return key | ({"cred": claims.credential} if claims.credential else {})
 
 
 def expired(late_s: float) -> Unauthenticated:

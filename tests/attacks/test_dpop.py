@@ -237,6 +237,23 @@ async def test_a_bound_token_is_not_exchanged_for_one_without_a_key(tmp_path):
         assert "proof" in refused.json()["error_description"]
 
 
+async def test_a_bound_token_is_exchanged_with_a_proof_of_its_own_key_only(tmp_path):
+    form = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "requested_actor": "nobody",
+    }
+    async with world(tmp_path) as w:
+        form["subject_token"] = await w.token()
+        told = []
+        for key in (ECKey.generate_key("P-256"), EC):
+            headers, who = {"dpop": w.proof(key)}, ("researcher", SECRET)
+            refused = await w.client.post("/oauth/token", data=form, auth=who, headers=headers)
+            told.append(refused.json()["error_description"])
+    assert "proof of the key that it is bound to" in told[0]
+    assert told[1] == "there is no agent nobody in your organisation", "only the right key gets that far"
+
+
 async def test_its_client_learns_that_a_token_is_bound(tmp_path):
     async with world(tmp_path) as w:
         token = await w.token()

@@ -11,15 +11,22 @@ from pydantic import ValidationError
 from broker.errors import ConfigurationError
 from broker.identity.assertions import ASSERTION_TYPE
 from broker.identity.federation import Federation
+from broker.identity.published_keys import PublishedKeys
 from broker.model import AgentStatus
 from broker.settings import FederationSettings, Settings
 from tests.unit.edges.serving import Broker, broker_for
-from tests.unit.identity.memory import NOW, ManualClock
+from tests.unit.identity.memory import NOW, ManualClock, MemorySource
 from tests.unit.identity.signing import EC, RSA, Signer, public, signed
 
 CLUSTER, CI = "https://kubernetes.default.svc", "spiffe://ci.example"
 GRANT = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE}
 WORKLOAD = {"iss": CLUSTER, "sub": "system:serviceaccount:agents:researcher", "env": "prod"}
+
+
+def federation(issuers, folder):
+    clock = ManualClock()
+    published = PublishedKeys(MemorySource(), clock)
+    return Federation(issuers, folder, "https://broker.example/oauth", clock, published=published)
 
 
 class Office:
@@ -70,6 +77,8 @@ async def test_a_workload_is_the_agent_that_is_written_down_for_it_as_often_as_i
         )
         assert await o.ask(svid) == 200
         assert o.acted == ["researcher"] * 4 + ["intern"]
+        evidence = [(e.method, e.credential, e.issuer) for e in o.broker.log.evidence]
+        assert evidence == [("workload_token", None, CLUSTER)] * 4 + [("workload_token", None, CI)]
 
 
 async def test_a_workload_that_is_not_written_down_is_nobody(tmp_path):
@@ -195,14 +204,14 @@ def test_a_key_set_that_cannot_be_used_stops_the_start(tmp_path, content):
         (tmp_path / "jwks.json").write_text(content)
     section = FederationSettings(issuer=CLUSTER, jwks="jwks.json", agents={"a": {"sub": "b"}})
     with pytest.raises(ConfigurationError, match="no key set of an issuer"):
-        Federation({"cluster": section}, tmp_path, "https://broker.example/oauth", ManualClock())
+        federation({"cluster": section}, tmp_path)
 
 
 def test_an_issuer_is_configured_once(tmp_path):
     (tmp_path / "jwks.json").write_text(json.dumps(public(EC)))
     section = FederationSettings(issuer=CLUSTER, jwks="jwks.json", agents={"a": {"sub": "b"}})
     with pytest.raises(ConfigurationError, match="twice"):
-        Federation({"a": section, "b": section}, tmp_path, "https://broker.example/oauth", ManualClock())
+        federation({"a": section, "b": section}, tmp_path)
 
 
 def test_an_agent_without_any_claim_would_be_everybody_and_is_not_accepted():

@@ -5,8 +5,8 @@ import orjson
 import pytest
 
 from broker.credentials import Credentials
-from broker.errors import InvalidRequest, UnknownTarget
-from broker.identity.interface import AgentKey, KeyState, KeyUse, Secret, StoredKey
+from broker.errors import Conflict, InvalidRequest, UnknownTarget
+from broker.identity.interface import AgentKey, KeyAddress, KeyState, KeyUse, Secret, StoredKey
 from broker.model import AgentId
 from broker.storage.store import Store
 from tests.contract.conftest import Backend
@@ -82,6 +82,25 @@ async def test_keys_of_an_agent_come_and_go_with_a_record_of_each(store: Store):
     await credentials.remove_key(A, "k1", by="dana")
     assert await store.agents.keys(A) == [key("k2")]
     assert (await facts(store))["change"] == "key_removed"
+
+
+async def test_an_agent_publishes_its_keys_in_one_place_with_a_record_of_each_change(store: Store):
+    credentials, address = Credentials(store.credentials), KeyAddress("https://a.example/jwks", 7)
+    await enrol(store, agent("a"))
+    assert await store.agents.key_address(A) is None
+    await credentials.publish_keys(A, address, by="dana")
+    assert await store.agents.key_address(A) == address
+    body = await facts(store)
+    assert (body["change"], body["url"], body["by"]) == ("keys_published", address.url, "dana")
+    with pytest.raises(InvalidRequest, match=r"https://a\.example/jwks"):
+        await credentials.publish_keys(A, KeyAddress("https://b.example/jwks", 8), by="dana")
+    with pytest.raises(UnknownTarget, match="publishes no keys at"):
+        await credentials.unpublish_keys(A, "https://b.example/jwks", by="dana")
+    with pytest.raises(UnknownTarget, match="no agent"):
+        await credentials.publish_keys(AgentId("b"), address, by="dana")
+    await credentials.unpublish_keys(A, address.url, by="dana")
+    assert await store.agents.key_address(A) is None
+    assert (await facts(store))["change"] == "keys_unpublished"
 
 
 async def test_a_key_is_added_once_and_there_is_an_end_to_how_many(store: Store):
@@ -185,3 +204,15 @@ async def test_a_key_that_has_retired_is_gone_after_the_next_rotation(store: Sto
     await rotate_key(signing("k3"), now=100, until=200, by="dana")
     await rotate_key(signing("k4"), now=200, until=300, by="dana")
     assert set(await states(store)) == {"k2", "k3", "k4"}
+
+
+async def test_a_rotation_that_names_the_active_key_happens_once(store: Store):
+    await store.keys.keys(KeyUse.TOKENS, lambda: signing("k1", KeyState.ACTIVE))
+    await store.keys.keys(KeyUse.TOKENS, lambda: signing("k2"), KeyState.NEXT)
+    rotate_key = Credentials(store.credentials).rotate_key
+    await rotate_key(signing("k3"), now=100, until=200, by="dana", active="k1")
+    before = await states(store)
+    with pytest.raises(Conflict, match="`k1` is not the active key"):
+        await rotate_key(signing("k4"), now=101, until=201, by="dana", active="k1")
+    assert await states(store) == before
+    assert len([record async for record in records(store, "system")]) == 2

@@ -1,17 +1,20 @@
 """What every store promises about delegation."""
 
 from dataclasses import replace
+from typing import Any
 
 import orjson
 import pytest
 
 from broker.audit.interface import Entry, Event
 from broker.errors import Denied, UnknownTarget
-from broker.grants import Grants
+from broker.grants import GrantFilter, Grants
+from broker.journal import Opening
 from broker.model import AgentId, CallId, Grant, GrantId, MicroUSD, OrganisationId, Principal, ToolLimit
 from broker.storage.store import Store
 from tests.contract.conftest import Backend
-from tests.contract.words import agent, close_call, enrol, events, open_call, quote, records
+from tests.contract.words import agent, close_call, enrol, events, intent, open_call, quote, records
+from tests.unit.identity.memory import ManualClock
 
 NAMES = ("planner", "researcher", "summariser")
 PLANNER, RESEARCHER, SUMMARISER = (agent(name) for name in NAMES)
@@ -167,7 +170,78 @@ async def test_calls_of_all_hops_below_count_towards_the_most_calls_of_a_grant(s
             await open_call(store, "c3", quote(0), under)
 
 
+async def test_hops_that_expired_long_ago_are_forgotten_with_all_below_them_and_others_are_kept(
+    backend: Backend,
+):
+    clock = ManualClock(1_700_000_000)
+    async with backend.open(clock=clock) as store:
+        for one in (PLANNER, RESEARCHER, SUMMARISER):
+            await enrol(store, one)
+        grants = Grants(store.grants)
+        below = replace(SECOND, id=GrantId("g3"), call=None)
+        for hop in (FIRST, below):
+            await grants.delegate(hop, "t")
+        await open_call(store, "c", quote(1, researcher=100), UNDER_FIRST)
+        await close_call(store, "c", 1)
+        clock.now = FIRST.expires_at + 86400
+        await grants.delegate(replace(FIRST, id=GrantId("g4"), expires_at=int(clock.now)), "t")
+        assert len(await store.grants.chain(below.id)) == 2
+        clock.now += 1
+        await grants.delegate(replace(FIRST, id=GrantId("g5"), expires_at=int(clock.now) + 600), "t")
+    async with backend.open(clock=clock) as store:
+        assert await store.grants.chain(below.id) == ()
+        assert await store.grants.chain(FIRST.id) == ()
+        assert [hop.id for hop in await store.grants.roots("txn-1")] == ["g4", "g5"]
+
+
 async def test_an_unrelated_entry_is_not_disturbed_by_a_refused_grant(store: Store):
     await delegated(store, FIRST)
     await store.journal.append(Entry("acme", Event.CALL_DENIED, {}, "c9", "planner"))
     assert len(await events(store)) == 3
+
+
+async def test_grants_are_found_newest_first_by_whom_they_name_and_whether_they_stand(store: Store):
+    later = replace(
+        FIRST, id=GrantId("g3"), by=AgentId("summariser"), to=AgentId("planner"), created_at=1_700_000_001
+    )
+    kept = await delegated(store, FIRST, SECOND, later)
+
+    async def found(**where: Any) -> list[str]:
+        return [grant.id for grant in await store.grants.find(GrantFilter(**where))]
+
+    assert await found() == ["g3", "g2", "g1"]
+    assert await found(limit=2) == ["g3", "g2"]
+    assert await found(before=(FIRST.created_at, GrantId("g2"))) == ["g1"]
+    assert await found(agent=AgentId("researcher")) == ["g2", "g1"]
+    assert await found(organisation=OrganisationId("other")) == []
+    assert await found(standing_at=FIRST.expires_at) == []
+    await kept.revoke(FIRST.id, by="dana")
+    assert await found(standing_at=FIRST.created_at) == ["g3"]
+    assert (await store.grants.find(GrantFilter(limit=1)))[0] == later
+
+
+async def test_a_subtree_begins_with_its_hop_and_holds_what_was_revoked(store: Store):
+    kept = await delegated(store, FIRST, SECOND)
+    assert [grant.id for grant in await store.grants.subtree(FIRST.id)] == ["g1", "g2"]
+    assert await store.grants.subtree(SECOND.id) == [SECOND]
+    assert await store.grants.subtree(GrantId("nothing")) == []
+    await kept.revoke(SECOND.id, by="dana")
+    assert [grant.id for grant in await store.grants.subtree(FIRST.id)] == ["g1", "g2"]
+
+
+async def test_open_calls_are_listed_in_every_process_until_they_end(backend: Backend):
+    async with backend.open() as here, backend.open(serve=False) as there:
+        for name in NAMES:
+            await enrol(here, agent(name))
+        for call, who in (("c1", "planner"), ("c2", "researcher"), ("c3", "planner")):
+            await here.journal.open(Opening(call, quote(0), intent(call, agent=who), ALONE))
+
+        async def open_now(**where: Any) -> list[str]:
+            asked = {"agent": None, "after": "", "limit": 9} | where
+            return [call.call for call in await there.journal.open_calls(**asked)]
+
+        assert await open_now() == ["c1", "c2", "c3"]
+        assert await open_now(agent="planner") == ["c1", "c3"]
+        assert await open_now(after="c1", limit=1) == ["c2"]
+        await close_call(here, "c2", 0)
+        assert await open_now() == ["c1", "c3"]

@@ -6,7 +6,20 @@ import sys
 
 import pytest
 
+from benchmarks.identity import GOALS_MS, GOALS_US, table
 from tests.e2e.processes import ROOT
+
+
+@pytest.mark.timeout(180)
+def test_the_quick_benchmark_of_identity_prints_what_is_measured_with_its_goals() -> None:
+    command = [sys.executable, "-m", "benchmarks.identity", "--quick", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert set(result["endpoint_ms"]) == set(GOALS_MS)
+    assert set(result["checks_us"]) >= set(GOALS_US)
+    assert len(list(table(result))) == 2 + len(result["endpoint_ms"]) + len(result["checks_us"])
+
 
 CELL = {"rps", "rps_min", "rps_max", "p50_ms", "p95_ms", "p99_ms", "cpu_ms_per_call"}
 

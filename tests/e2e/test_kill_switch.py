@@ -12,8 +12,8 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,10 +24,14 @@ import orjson
 import pytest
 
 from broker.audit.interface import Event, Filter
+from broker.client import Broker, new_key
 from broker.configuration.load import load_settings
+from broker.credentials import Credentials
 from broker.grants import Grants
 from broker.identity.authenticator import access_tokens
+from broker.identity.jwks import read_key
 from broker.identity.keys import load_keys
+from broker.identity.token_keys import new_token_key
 from broker.identity.tokens import Kind as TokenKind
 from broker.journal import Journal
 from broker.model import DELEGATION, AgentId, AgentStatus, Grant, GrantId, OrganisationId
@@ -82,13 +86,20 @@ class Held:
 
 @pytest.fixture(scope="module")
 def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
-    folder = tmp_path_factory.mktemp("held")
+    with holding(tmp_path_factory.mktemp("held")) as held:
+        for name in CHAIN:
+            held.tokens[name] = held.deployment.token(held.deployment.add_agent(name, "operator"))
+        yield held
+
+
+@contextmanager
+def holding(folder: Path) -> Iterator[Held]:
+    """A broker in front of an upstream that never answers."""
     file = folder / "happened"
     command = [sys.executable, str(UPSTREAMS / "holding.py"), str(file)]
     connectors = {"holding": {"use": "mcp", "settings": {"command": command}}}
     with broker(folder / "broker", connectors) as deployment:
-        tokens = {name: deployment.token(deployment.add_agent(name, "operator")) for name in CHAIN}
-        yield Held(deployment, tokens, file)
+        yield Held(deployment, {}, file)
 
 
 async def set_status(store: Store, agent: str, status: AgentStatus) -> None:
@@ -107,6 +118,70 @@ async def test_a_suspension_ends_the_call_that_runs_within_50_ms_in_another_proc
     report(f"{KILLS} kills", took)
     assert statistics.median(took) <= PROMISED_S
     assert sorted(took)[int(KILLS * 0.9)] <= PROMISED_S
+
+
+ENDS = {
+    "secret": "a credential of `agent-{}` ended while the call ran",
+    "key": "a credential of `agent-{}` ended while the call ran",
+    "dropped": "the key that signed the token was dropped while the call ran",
+}
+
+
+@pytest.mark.parametrize("what", ENDS)
+async def test_the_end_of_a_credential_or_a_signing_key_ends_the_call_that_runs_within_50_ms(
+    tmp_path: Path, what: str
+):
+    took: list[float] = []
+    with holding(tmp_path) as held:
+        async with held.beside() as store, aiohttp.ClientSession() as http:
+            for number in range(KILLS // 5):
+                who, pair = held.deployment.add_agent(f"agent-{number}", "operator"), new_key()
+                key = read_key(pair.public_jwk).stored(0)
+                await Credentials(store.credentials).add_key(AgentId(who.client_id), key, by="test")
+                credential = {"client_secret": who.client_secret}
+                if what == "key":
+                    credential = {"private_key": pair.private_pem}
+                async with Broker(held.deployment.url, client_id=who.client_id, **credential) as client:
+                    held.tokens[who.client_id] = await client.token()
+                refusal, seconds = await ended_while_it_runs(
+                    held, http, who.client_id, partial(end, store, what, who.client_id, key.kid)
+                )
+                assert refusal == ENDS[what].format(number)
+                assert (await held.call(http, who.client_id, "never")).status == 401
+                took.append(seconds)
+        assert "never" not in held.happened("began")
+    report(f"{len(took)} times: {what}", took)
+    assert statistics.median(took) <= PROMISED_S
+
+
+async def end(store: Store, what: str, agent: str, kid: str) -> None:
+    """Take away what a token stands on, as `broker agent` and `broker keys` do."""
+    credentials, now = Credentials(store.credentials), int(time.time())
+    if what == "secret":
+        await credentials.rotate_secret(AgentId(agent), b"x" * 32, now=now, until=now, by="test")
+    elif what == "key":
+        await credentials.remove_key(AgentId(agent), kid, by="test")
+    else:
+        await credentials.rotate_key(new_token_key(now), now=now, until=now, by="test")
+
+
+async def ended_while_it_runs(
+    held: Held, http: aiohttp.ClientSession, agent: str, end: Callable[[], Awaitable[None]]
+) -> tuple[str, float]:
+    """What the caller of a running call is told when it ends, and how many seconds after the commit."""
+    ended, refusal = 0.0, ""
+
+    async def refused() -> None:
+        nonlocal ended, refusal
+        reply = await held.call(http, agent, agent)
+        ended, refusal = time.perf_counter(), reply.refusal["message"]
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(refused)
+        await until(lambda: agent in held.happened("began"))
+        await end()
+        committed = time.perf_counter()
+    return refusal, ended - committed
 
 
 async def suspended_while_it_runs(held: Held, store: Store, http: aiohttp.ClientSession, call: str) -> float:

@@ -28,7 +28,7 @@ def agent(name: str) -> Agent:
     return Agent(AgentId(name), OrganisationId("acme"), frozenset())
 
 
-def grant(by: str, to: str) -> Grant:
+def grant(by: str, to: str, call: str | None = None) -> Grant:
     return Grant(
         GrantId(f"{by}-{to}"),
         None,
@@ -41,14 +41,19 @@ def grant(by: str, to: str) -> Grant:
         "txn",
         0,
         0,
+        call=None if call is None else CallId(call),
+        credential=f"key:{by[0]}",
     )
 
 
-def principal(*names: str, token: str = "jti") -> Principal:
-    """A chain, newest first."""
+def principal(*names: str, token: str = "jti", call: str | None = None) -> Principal:
+    """A chain, newest first; with `call` its first hop serves that."""
     actors = tuple(agent(name) for name in names)
-    hops = tuple(grant(by, to) for to, by in pairwise(names))
-    return Principal(actors[0], actors[-1].id, actors, frozenset(), token, "txn", 0, hops)
+    hops = tuple(grant(by, to, call if by == names[-1] else None) for to, by in pairwise(names))
+    own = f"key:{names[0][0]}"
+    return Principal(
+        actors[0], actors[-1].id, actors, frozenset(), token, "txn", 0, hops, credential=own, key="kid"
+    )
 
 
 class Registry:
@@ -58,6 +63,7 @@ class Registry:
         self.number = 1
         self.fell = Fallen({})
         self.unreadable = 0
+        self.over: frozenset[CallId] = frozenset()
 
     async def version(self) -> int:
         if self.unreadable:
@@ -67,6 +73,9 @@ class Registry:
 
     async def fallen(self, principals) -> Fallen:
         return self.fell
+
+    async def ended(self, calls) -> frozenset[CallId]:
+        return self.over.intersection(calls)
 
     def fall(self, fallen: Fallen) -> None:
         self.fell = fallen
@@ -100,6 +109,10 @@ class Sky:
         (Fallen({}, grants=frozenset({GrantId("planner-researcher")})), {"deep", "short"}),
         (Fallen({}, grants=frozenset({GrantId("researcher-writer")})), {"deep"}),
         (Fallen({}, tokens=frozenset({"jti-other"})), {"other"}),
+        (Fallen({}, credentials=frozenset({(AgentId("planner"), "key:p")})), {"deep", "short"}),
+        (Fallen({}, credentials=frozenset({(AgentId("writer"), "key:w")})), {"deep"}),
+        (Fallen({}, credentials=frozenset({(AgentId("other"), "key:w")})), set()),
+        (Fallen({}, keys=frozenset({"kid"})), {"deep", "short", "other"}),
         (Fallen({}), set()),
     ],
 )
@@ -118,6 +131,28 @@ async def test_what_falls_ends_exactly_the_calls_that_stand_on_it(fallen: Fallen
             assert len(sky.inflight) == 3 - len(ended)
             tasks.cancel_scope.cancel()
     assert len(sky.inflight) == 0
+
+
+async def test_calls_that_were_made_for_a_call_end_with_it_and_others_do_not():
+    sky, signals = Sky(), LocalSignals()
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(sky.fly, "child", principal("researcher", "planner", call="parent"))
+            tasks.start_soon(
+                sky.fly, "grandchild", principal("writer", "researcher", "planner", call="parent")
+            )
+            tasks.start_soon(sky.fly, "cousin", principal("researcher", "planner", call="aunt"))
+            tasks.start_soon(sky.fly, "stranger", principal("researcher"))
+            tasks.start_soon(sky.inflight.watch, signals)
+            await anyio.wait_all_tasks_blocked()
+            sky.registry.over = frozenset({CallId("parent")})
+            while len(sky.ended) < 2:
+                sky.change = anyio.Event()
+                await sky.change.wait()
+            assert set(sky.ended) == {"child", "grandchild"}
+            assert set(sky.ended.values()) == {"the call that it was made for has ended"}
+            assert len(sky.inflight) == 2
+            tasks.cancel_scope.cancel()
 
 
 async def test_a_stopped_call_is_told_who_fell():

@@ -147,6 +147,7 @@ class House:
             catalog=self,
             guards=self,
             policy=self,
+            consents=None,
             delegator=None,
             prices=Prices(),
             journal=journal,

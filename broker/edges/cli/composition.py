@@ -16,13 +16,18 @@ if TYPE_CHECKING:
     from broker.catalog.catalog import LiveCatalog
     from broker.configuration.load import Loaded
     from broker.configuration.places import Key
+    from broker.consents import ApprovalKeeper
     from broker.credentials import Credentials
     from broker.flow.interface import FlowStore
+    from broker.grants import GrantKeeper, Grants
     from broker.identity.interface import AgentStore
     from broker.identity.keys import Keys
+    from broker.identity.operators import OperatorStore
     from broker.journal import Journal
     from broker.ledger.interface import LedgerReader
+    from broker.operators import Operators
     from broker.settings import Settings
+    from broker.signals import Signals
 
 T = TypeVar("T")
 
@@ -33,6 +38,16 @@ class Store(Protocol):
     @property
     def agents(self) -> "AgentStore":
         """The agents."""
+        ...
+
+    @property
+    def grants(self) -> "GrantKeeper":
+        """Delegations."""
+        ...
+
+    @property
+    def operators(self) -> "OperatorStore":
+        """The operators."""
         ...
 
     @property
@@ -48,6 +63,16 @@ class Store(Protocol):
     @property
     def flow(self) -> "FlowStore":
         """What transactions have read and done."""
+        ...
+
+    @property
+    def approvals(self) -> "ApprovalKeeper":
+        """What humans are asked."""
+        ...
+
+    @property
+    def signals(self) -> "Signals":
+        """How other processes hear of it."""
         ...
 
 
@@ -72,6 +97,16 @@ class Office(Protocol):
     @property
     def credentials(self) -> "Credentials":
         """Changes secrets, keys and tokens."""
+        ...
+
+    @property
+    def grants(self) -> "Grants":
+        """Revokes delegations."""
+        ...
+
+    @property
+    def operators(self) -> "Operators":
+        """Adds and revokes operators."""
         ...
 
 

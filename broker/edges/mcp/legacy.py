@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 from broker.edges.mcp import dispatch, results
 from broker.edges.mcp.caller import DEFAULT_LEGACY_LEVEL, LEVELS, OpenCaller, SessionAsks
 from broker.edges.mcp.capabilities import SERVER_CAPABILITIES
+from broker.edges.mcp.delegated import delegation_in, fallen
 from broker.edges.mcp.exchange import Exchange, accepts
 from broker.edges.mcp.headers import ROUTING, SESSION, VERSION
 from broker.edges.mcp.lists import LISTS, Lists
@@ -31,7 +32,7 @@ from broker.edges.mcp.wire import (
     encode_error,
     encode_result,
 )
-from broker.errors import BrokerError, Unauthenticated
+from broker.errors import BrokerError, Denied, Unauthenticated
 from broker.model import Call, Json, Method
 from broker.pipeline import Pipeline
 from broker.settings import LimitSettings
@@ -171,7 +172,11 @@ class Legacy:
 
     async def _subscribe(self, exchange: Exchange, session: Session, params: Json) -> Json:
         uri = _uri(params)
-        if self._streams.target(exchange.principal, uri) is None:
+        try:
+            principal = await self._pipeline.speaker(exchange.token, delegation_in(params))
+        except Denied as error:
+            raise fallen(error) from error
+        if self._streams.target(principal, uri) is None:
             raise Rejected(RESOURCE_NOT_FOUND, "there is no such resource here", data={"uri": uri})
         if len(self._switchboard.remembered(session.id).uris) >= MOST_URIS:
             raise Rejected(INVALID_PARAMS, f"a session subscribes to at most {MOST_URIS} resources")

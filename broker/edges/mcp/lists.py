@@ -1,13 +1,13 @@
 """What does a caller see? The four lists, in pages, from definitions that are encoded once."""
 
-from collections.abc import Sequence
-from typing import Final, cast
+from typing import Final
 
 import orjson
 
+from broker.edges.mcp.delegated import delegation_in, fallen
 from broker.edges.mcp.wire import INVALID_PARAMS, Rejected
 from broker.errors import Denied
-from broker.model import DELEGATION, Json, Kind, Target
+from broker.model import Json, Kind, Target
 from broker.pipeline import Pipeline
 
 LISTS: Final = {
@@ -38,22 +38,15 @@ class Lists:
         """
         kind, key = LISTS[method]
         start = _start(params.get("cursor"))
-        visible = await self._visible(token, kind, params)
+        try:
+            visible = await self._pipeline.visible(token, kind, delegation_in(params))
+        except Denied as error:
+            raise fallen(error) from error
         self._refresh()
         result: Json = {key: [self._encode(target) for target in visible[start : start + PAGE]]}
         if start + PAGE < len(visible):
             result["nextCursor"] = str(start + PAGE)
         return result
-
-    async def _visible(self, token: str, kind: Kind, params: Json) -> Sequence[Target]:
-        meta = params.get("_meta")
-        delegation = cast("Json", meta).get(DELEGATION) if isinstance(meta, dict) else None
-        if delegation is not None and not isinstance(delegation, str):
-            raise Rejected(INVALID_PARAMS, f"`{DELEGATION}` is a token")
-        try:
-            return await self._pipeline.visible(token, kind, delegation)
-        except Denied as error:
-            raise Rejected(INVALID_PARAMS, error.message, data=error.as_object()) from error
 
     def _refresh(self) -> None:
         if self._version != (version := self._pipeline.catalog.version):

@@ -1,7 +1,8 @@
 """Who hears of changes? Streams that stay open: `subscriptions/listen`, and before 2026-07-28 the GET stream.
 
-A stream speaks for one token. Before everything it says it asks again who that is, and ends when
-that is nobody any more; of single resources it tells only while the caller may see them.
+A stream speaks for one token, and for the delegation that it was asked for with. Before everything it
+says it asks again who that is, and ends when that is nobody any more; of single resources it tells only
+while the whole chain may see them.
 """
 
 import logging
@@ -11,6 +12,7 @@ from typing import Any, Final, Protocol, cast
 
 import anyio
 
+from broker.edges.mcp.delegated import delegation_in, fallen
 from broker.edges.mcp.exchange import Exchange
 from broker.edges.mcp.results import complete
 from broker.edges.mcp.stream import KEEP_ALIVE_S, EventStream, disconnected
@@ -24,7 +26,7 @@ from broker.edges.mcp.wire import (
     encode_notification,
     encode_result,
 )
-from broker.errors import Unauthenticated
+from broker.errors import Denied, Unauthenticated
 from broker.model import Json, Principal, Target
 from broker.pipeline import Pipeline
 
@@ -90,6 +92,8 @@ class _Open:
     feed: Feed
     frame: Callable[[Push], bytes]
     stream: EventStream
+    principal: Principal
+    delegation: str | None = None
     watched: dict[str, Target] = field(default_factory=dict[str, Target])
 
 
@@ -106,8 +110,13 @@ class Streams:
         """`subscriptions/listen`: acknowledge, tell what was asked for, end with a result (MCP 2026-07-28).
 
         Raises:
-            Rejected: the filter has no shape, or too many streams are open.
+            Rejected: the filter has no shape, the delegation does not stand, or too many streams are open.
         """
+        delegation = delegation_in(params)
+        try:
+            principal = await self._pipeline.speaker(exchange.token, delegation)
+        except Denied as error:
+            raise fallen(error) from error
         honoured = _honoured(params.get("notifications"))
         meta = {META_SUBSCRIPTION: identity}
         wanted = [method for key, method in _WANTED.items() if key in honoured]
@@ -115,7 +124,7 @@ class Streams:
         feed = Feed(wanted, set(honoured.get("resourceSubscriptions", ())), owner)
         acknowledged = {"notifications": honoured, "_meta": meta}
         stream = EventStream(exchange.send)
-        work = _Open(exchange, feed, lambda push: _frame(push, meta), stream)
+        work = _Open(exchange, feed, lambda push: _frame(push, meta), stream, principal, delegation)
         if await self._serve(
             work, encode_notification("notifications/subscriptions/acknowledged", acknowledged)
         ):
@@ -129,7 +138,8 @@ class Streams:
             Rejected: too many streams are open.
         """
         feed = Feed(LIST_CHANGED.values(), set(uris), exchange.principal.agent.id, session)
-        work = _Open(exchange, feed, lambda push: _frame(push, None), EventStream(exchange.send))
+        stream = EventStream(exchange.send)
+        work = _Open(exchange, feed, lambda push: _frame(push, None), stream, exchange.principal)
         await self._serve(work, None)
         await work.stream.end()
 
@@ -160,19 +170,18 @@ class Streams:
         return in_order
 
     async def _tell(self, work: _Open) -> bool:
-        principal = work.exchange.principal
         while not work.feed.ended:
-            await self._watch(work, principal)
+            await self._watch(work)
             push, quiet = None, True
             with anyio.move_on_after(KEEP_ALIVE_S):
                 push, quiet = await work.feed.next(), False
             try:
-                principal = await self._pipeline.identity.authenticate(work.exchange.token)
-            except Unauthenticated:
+                work.principal = await self._pipeline.speaker(work.exchange.token, work.delegation)
+            except (Unauthenticated, Denied):
                 return False
             if quiet:
                 await work.stream.keep_alive()
-            elif push is not None and self._may_hear(principal, push):
+            elif push is not None and self._may_hear(work.principal, push):
                 await work.stream.event(work.frame(push))
         return True
 
@@ -180,10 +189,10 @@ class Streams:
         uri = push[1]
         return uri is None or self.target(principal, uri) is not None
 
-    async def _watch(self, work: _Open, principal: Principal) -> None:
+    async def _watch(self, work: _Open) -> None:
         """Watch what this stream wants to hear of and may see; stop where it no longer wants to."""
         for uri in work.feed.uris - work.watched.keys():
-            if (target := self.target(principal, uri)) is not None:
+            if (target := self.target(work.principal, uri)) is not None:
                 work.watched[uri] = target
                 await self._watches.add(target, uri)
         for uri in work.watched.keys() - work.feed.uris:

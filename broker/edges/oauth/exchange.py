@@ -14,7 +14,7 @@ from typing import Final
 
 from broker.edges.oauth.endpoint import Answer
 from broker.edges.oauth.form import Form, OAuthRefusal
-from broker.edges.oauth.server import Granted
+from broker.edges.oauth.server import Granted, token_type
 from broker.errors import Denied, Unauthenticated
 from broker.grants import Delegator
 from broker.identity import strict_json
@@ -58,15 +58,24 @@ class TokenExchange:
         self._identity = identity
         self._delegator = delegator
 
-    async def answer(self, form: Form, agent: Agent) -> Answer:
-        """The answer to one request: `Delegated`, `Granted`, or a refusal with the exact reason."""
+    async def answer(
+        self, form: Form, agent: Agent, credential: str | None, thumbprint: str | None = None
+    ) -> Answer:
+        """The answer to one request: `Delegated`, `Granted`, or a refusal with the exact reason.
+
+        Args:
+            form: the request.
+            agent: the client.
+            credential: the one it has shown, if the broker keeps it.
+            thumbprint: the key that it has proved to have, if any: what it takes up is bound to that.
+        """
         try:
             token, kind = self._subject_token(form)
-            principal = await self._identity.subject(agent, token, kind)
+            principal = await self._identity.subject(agent, credential, token, kind, thumbprint)
             actor = form.one("requested_actor")
             if actor is not None:
                 return await self._delegate(form, principal, AgentId(actor), token)
-            return self._take_up(principal, token, kind)
+            return self._take_up(principal, token, kind, thumbprint)
         except OAuthRefusal as refusal:
             return _refused(refusal.code, refusal.description)
         except Unauthenticated as error:
@@ -75,11 +84,11 @@ class TokenExchange:
             rule = error.because[0].rule if error.because else ""
             return _refused(_CODES.get(rule, "invalid_request"), error.message)
 
-    def _take_up(self, principal: Principal, token: str, kind: Kind) -> Granted:
+    def _take_up(self, principal: Principal, token: str, kind: Kind, thumbprint: str | None) -> Granted:
         if kind is not Kind.DELEGATION:
             raise OAuthRefusal("invalid_request", "requested_actor names the agent to delegate to")
-        issued = self._delegator.redeemed(principal, token)
-        return Granted(200, _body(issued, ACCESS_TOKEN, "Bearer"), issued)
+        issued = self._delegator.redeemed(principal, token, thumbprint)
+        return Granted(200, _body(issued, ACCESS_TOKEN, token_type(issued.claims)), issued)
 
     def _subject_token(self, form: Form) -> tuple[str, Kind]:
         token, kind = form.one("subject_token"), _KINDS.get(form.one("subject_token_type") or "")

@@ -57,6 +57,8 @@ class Credentials:
 
     client_id: str
     secret: str = field(repr=False)
+    method: str
+    """How they were presented (RFC 8414 §2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def read_credentials(scope: Scope, form: Form) -> Credentials | Assertion | None
         known = form.one("client_assertion_type") == ASSERTION_TYPE
         return Assertion(client_id, assertion) if known else None
     if not headers:
-        return Credentials(client_id, in_body) if client_id and in_body else None
+        return Credentials(client_id, in_body, "client_secret_post") if client_id and in_body else None
     credentials = _basic(headers[0])
     if credentials and client_id not in {None, credentials.client_id}:
         raise _invalid("client_id differs from the one in the Authorization header")
@@ -132,7 +134,7 @@ def _basic(header: str) -> Credentials | None:
         client_id, _, secret = (unquote_plus(part, errors="strict") for part in pair.partition(":"))
     except ValueError:
         return None
-    return Credentials(client_id, secret) if client_id and secret else None
+    return Credentials(client_id, secret, "client_secret_basic") if client_id and secret else None
 
 
 def header_values(scope: Scope, name: bytes) -> list[str]:

@@ -5,6 +5,7 @@ from broker.edges.oauth.endpoint import Answer, Asked, Refusals, json_response
 from broker.edges.oauth.server import token_type
 from broker.errors import Unauthenticated
 from broker.identity.authenticator import TokenAuthenticator
+from broker.identity.interface import TokenLog
 from broker.model import Json, Principal
 from broker.settings import Settings
 
@@ -17,12 +18,16 @@ class IntrospectionEndpoint:
     Args:
         settings: issuer and resource.
         identity: judges tokens just as for a call.
+        log: where it is recorded that a client has asked.
         refusals: answers what is refused.
     """
 
-    def __init__(self, settings: Settings, identity: TokenAuthenticator, refusals: Refusals) -> None:
+    def __init__(
+        self, settings: Settings, identity: TokenAuthenticator, log: TokenLog, refusals: Refusals
+    ) -> None:
         self._settings = settings
         self._identity = identity
+        self._log = log
         self._refusals = refusals
 
     async def serve(self, asked: Asked) -> JsonResponse:
@@ -34,8 +39,10 @@ class IntrospectionEndpoint:
         try:
             principal, claims = await self._identity.stands_for(token)
         except Unauthenticated:
-            return json_response(200, {"active": False})
-        if principal.agent.id != asked.agent.id:
+            return json_response(200, {"active": False})  # there is no token to write about
+        own = principal.agent.id == asked.agent.id
+        await self._log.token_introspected(asked.agent, token_id=claims.id, active=own)
+        if not own:
             return json_response(200, {"active": False})
         bound = {"cnf": {"jkt": claims.bound_to}} if claims.bound_to else {}
         return json_response(200, self._facts(principal, token_type(claims)) | bound)

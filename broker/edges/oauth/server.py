@@ -56,15 +56,18 @@ class AuthorizationServer:
                 hint="use an https:// URL",
             ) from None
 
-    def answer(self, form: Form, agent: Agent, bound_to: str | None = None) -> Answer:
+    def answer(
+        self, form: Form, agent: Agent, bound_to: str | None = None, credential: str | None = None
+    ) -> Answer:
         """The answer to a token request of an authenticated client. Does no I/O.
 
         Args:
             form: the request.
             agent: the client.
             bound_to: thumbprint of the key that the client has proved, if any: the token is bound to it.
+            credential: the one that the client has shown, if the broker keeps it: the token ends with it.
         """
-        request = _Request(self.token_url, form, agent, bound_to)
+        request = _Request(self.token_url, form, agent, bound_to, credential)
         status, body = cast("tuple[int, Json]", self._core.create_token_response(request))
         return Granted(status, body, request.issued) if request.issued else Answer(status, body)
 
@@ -72,13 +75,16 @@ class AuthorizationServer:
 class _Request(OAuth2Request):
     """A token request as authlib's core reads it."""
 
-    def __init__(self, url: str, form: Form, agent: Agent, bound_to: str | None) -> None:
+    def __init__(
+        self, url: str, form: Form, agent: Agent, bound_to: str | None, credential: str | None
+    ) -> None:
         super().__init__("POST", url)
         self.payload = BasicOAuth2Payload({name: values[0] for name, values in form.values.items()})
         self.client = _Client()
         self.agent = agent
         self.asked = form
         self.bound_to = bound_to
+        self.credential = credential
         self.issued: IssuedToken | None = None
 
 
@@ -123,9 +129,12 @@ class _ClientCredentials(ClientCredentialsGrant):
 
     def create_token_response(self) -> tuple[int, Json, Collection[tuple[str, str]]]:
         """Mint the token. The method of the base class would write it to the log."""
-        scopes = granted(self.request.asked.one("scope"))
-        token = self.request.issued = self.server.tokens.mint(
-            self.request.agent, scopes, self.request.bound_to
+        request = self.request
+        token = request.issued = self.server.tokens.mint(
+            request.agent,
+            granted(request.asked.one("scope")),
+            request.bound_to,
+            credential=request.credential,
         )
         body: Json = {
             "access_token": token.compact,

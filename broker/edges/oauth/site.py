@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol
 
 import orjson
 from starlette.requests import Request
@@ -20,17 +21,23 @@ from broker.edges.oauth.server import AuthorizationServer
 from broker.edges.oauth.token import TokenEndpoint
 from broker.identity.assertions import Assertions
 from broker.identity.authenticator import TokenAuthenticator, access_tokens
+from broker.identity.baselines import Baselines, DriftLog
 from broker.identity.clients import Clients
 from broker.identity.dpop import Proofs
 from broker.identity.federation import Federation
 from broker.identity.interface import AgentStore, ReplayStore, TokenLog
 from broker.identity.keys import Keys
+from broker.identity.published_keys import PublishedKeys
 from broker.identity.token_keys import TokenKeys
 from broker.model import Clock, Json
 from broker.settings import Settings
 
 DISCOVERY_MAX_AGE_S = 300
 """How long clients may keep keys and metadata: they ask again at every expiry of a token."""
+
+
+class IdentityLog(TokenLog, DriftLog, Protocol):
+    """Where it is recorded what became of requests for tokens."""
 
 
 def routes(
@@ -40,8 +47,9 @@ def routes(
     agents: AgentStore,
     replays: ReplayStore,
     federation: Federation,
+    published: PublishedKeys,
     exchange: TokenExchange,
-    log: TokenLog,
+    log: IdentityLog,
     identity: TokenAuthenticator,
     revoker: Revoker,
     clock: Clock = time.time,
@@ -54,6 +62,7 @@ def routes(
         agents: the clients.
         replays: which assertions were used before.
         federation: workloads that other issuers vouch for.
+        published: the keys of agents that publish theirs.
         exchange: hands authority on from agent to agent.
         log: where issued and refused tokens are recorded.
         identity: judges tokens, for introspection.
@@ -66,17 +75,26 @@ def routes(
     tokens = access_tokens(settings, keys, clock)
     server = AuthorizationServer(settings, tokens)
     refusals = Refusals(log)
-    clients = Clients(agents, _assertions(settings, agents, replays, clock), federation, clock)
+    clients = Clients(agents, _assertions(settings, agents, published, replays, clock), federation, clock)
     endpoint = partial(ClientEndpoint, settings, clients, refusals, FORM_LIMIT_BYTES)
     about_server = _document(authorization_server(settings))
     about_resource = _document(protected_resource(settings))
     return [
         Route(
             "/oauth/token",
-            endpoint(TokenEndpoint(server, exchange, Proofs(replays, clock), log, refusals).serve),
+            endpoint(
+                TokenEndpoint(
+                    server,
+                    exchange,
+                    Proofs(replays, clock),
+                    log,
+                    refusals,
+                    baselines=Baselines(settings.tokens, log, clock),
+                ).serve
+            ),
         ),
         Route("/oauth/revoke", endpoint(RevocationEndpoint(tokens, revoker, refusals).serve)),
-        Route("/oauth/introspect", endpoint(IntrospectionEndpoint(settings, identity, refusals).serve)),
+        Route("/oauth/introspect", endpoint(IntrospectionEndpoint(settings, identity, log, refusals).serve)),
         Route("/oauth/authorize", _no_interactive_grants(settings)),
         Route("/oauth/.well-known/jwks.json", _jwks(keys.tokens), methods=["GET"]),
         # RFC 8414 §3.1 inserts the path of the issuer; the others are where clients also look.
@@ -88,12 +106,16 @@ def routes(
     ]
 
 
-def _assertions(settings: Settings, agents: AgentStore, replays: ReplayStore, clock: Clock) -> Assertions:
+def _assertions(
+    settings: Settings, agents: AgentStore, published: PublishedKeys, replays: ReplayStore, clock: Clock
+) -> Assertions:
     return Assertions(
         settings.issuer,
         f"{settings.issuer}/token",
         strict=settings.tokens.strict_audience,
         agents=agents,
+        published=published,
+        private_addresses=settings.tokens.private_jwks_uris,
         replays=replays,
         clock=clock,
     )

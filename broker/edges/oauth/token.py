@@ -4,12 +4,13 @@ import re
 
 from broker.edges.http import JsonResponse
 from broker.edges.oauth import exchange
-from broker.edges.oauth.endpoint import Answer, Asked, Refusals, json_response
+from broker.edges.oauth.endpoint import Answer, Asked, Objection, Refusals, json_response
 from broker.edges.oauth.form import OAuthRefusal, header_values
 from broker.edges.oauth.server import AuthorizationServer, Granted
 from broker.errors import InvalidRequest
+from broker.identity.baselines import Baselines
 from broker.identity.dpop import Proofs
-from broker.identity.interface import TokenLog
+from broker.identity.interface import Issue, TokenLog
 
 GRANT_TYPE = re.compile(r"[A-Za-z0-9._:/-]{1,200}")
 """A name or a URI (RFC 6749 appendix A.10)."""
@@ -24,6 +25,7 @@ class TokenEndpoint:
         proofs: checks what binds a token to a key.
         log: where issued tokens are recorded.
         refusals: answers what is refused.
+        baselines: objects to agents that are not what was attested.
     """
 
     def __init__(
@@ -33,23 +35,33 @@ class TokenEndpoint:
         proofs: Proofs,
         log: TokenLog,
         refusals: Refusals,
+        *,
+        baselines: Baselines,
     ) -> None:
         self._server = server
         self._url = server.token_url
         self._proofs = proofs
         self._exchange = exchange
+        self._baselines = baselines
         self._log = log
         self._refusals = refusals
 
     async def serve(self, asked: Asked) -> JsonResponse:
-        """Answer a client that has authenticated."""
+        """Answer a client that has authenticated.
+
+        Raises:
+            Objection: it is not what was attested.
+        """
+        if why := await self._baselines.objection(asked.agent, asked.form.one("client_assertion")):
+            raise Objection(why)
         grant_type = asked.form.one("grant_type") or ""
         if not GRANT_TYPE.fullmatch(grant_type):
             return self._refused(asked, _no_grant_type())
+        proved, credential = await self._proved(asked), asked.evidence.credential
         if grant_type == exchange.GRANT_TYPE:
-            answer = await self._exchange.answer(asked.form, asked.agent)
+            answer = await self._exchange.answer(asked.form, asked.agent, credential, proved)
         else:
-            answer = self._server.answer(asked.form, asked.agent, await self._proved(asked))
+            answer = self._server.answer(asked.form, asked.agent, proved, credential)
         if isinstance(answer, exchange.Delegated):
             return json_response(answer.status, answer.body)
         if not isinstance(answer, Granted):
@@ -73,14 +85,15 @@ class TokenEndpoint:
     async def _issue(self, asked: Asked, answer: Granted) -> JsonResponse:
         """Hand a token out, after it has been recorded."""
         token = answer.token
-        await self._log.token_issued(
-            asked.agent,
-            token_id=token.claims.id,
+        issue = Issue(
+            id=token.claims.id,
             transaction=token.claims.transaction,
             scope=token.scope,
             expires_at=token.claims.expires_at,
-            address=asked.address,
+            key=token.claims.key,
+            bound=token.claims.bound_to is not None,
         )
+        await self._log.token_issued(asked.agent, issue, asked.evidence, address=asked.address)
         return json_response(answer.status, answer.body)
 
     def _refused(self, asked: Asked, answer: Answer) -> JsonResponse:

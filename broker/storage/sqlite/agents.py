@@ -9,27 +9,42 @@ from collections.abc import Callable, Collection, Sequence
 import apsw
 import orjson
 
-from broker.identity.interface import AgentKey, Fallen, KeyState, KeyUse, Secret, StoredKey
-from broker.model import Agent, AgentId, AgentStatus, GrantId, Principal
+from broker.identity.interface import (
+    AgentFilter,
+    AgentKey,
+    Fallen,
+    KeyAddress,
+    KeyState,
+    KeyUse,
+    Secret,
+    StoredKey,
+)
+from broker.model import Agent, AgentId, AgentStatus, CallId, Clock, GrantId, Principal, credentials_of
 from broker.storage.sqlite.agent_rows import COLUMNS, agent_of
 from broker.storage.sqlite.changes import Changes
 from broker.storage.sqlite.connection import Connection
+from broker.storage.sqlite.credential_rows import credential_ends, signing_key_ends
 from broker.storage.sqlite.reading import unavailable
 from broker.storage.sqlite.writer import Writer
 
 _AGENT = f"select {COLUMNS} from agent where id = ?"  # noqa: S608 - made of constants
-_AGENTS = f"select {COLUMNS} from agent order by id"  # noqa: S608 - made of constants
+_AGENTS = (
+    f"select {COLUMNS} from agent where id > ?1 and organisation = coalesce(?2, organisation)"  # noqa: S608 - made of constants
+    " and status = coalesce(?3, status) order by id limit coalesce(?4, -1)"
+)
 
 
 class SqliteAgents:
     """`AgentStore` and `Standing` on one file; reads on the event loop, microseconds each."""
 
-    def __init__(self, reader: Connection, changes: Changes) -> None:
+    def __init__(self, reader: Connection, changes: Changes, clock: Clock) -> None:
         self._reader = reader
         self._changes = changes
+        self._clock = clock
         self._version = -1
         self._agents: dict[AgentId, Agent | None] = {}
         self._revoked: frozenset[str] = frozenset()
+        self._ends: dict[AgentId, dict[str, int]] = {}
 
     async def agent(self, agent_id: AgentId) -> Agent | None:
         """See `AgentStore`."""
@@ -44,10 +59,11 @@ class SqliteAgents:
         except apsw.Error as error:
             raise unavailable(error) from error
 
-    async def agents(self) -> Sequence[Agent]:
+    async def agents(self, where: AgentFilter = AgentFilter()) -> Sequence[Agent]:  # noqa: B008 - frozen
         """See `AgentStore`."""
+        wanted = (where.after, where.organisation, where.status and where.status.value, where.limit)
         try:
-            return [agent_of(row) for row in self._reader.execute(_AGENTS)]
+            return [agent_of(row) for row in self._reader.execute(_AGENTS, wanted)]
         except apsw.Error as error:
             raise unavailable(error) from error
 
@@ -93,6 +109,27 @@ class SqliteAgents:
         except apsw.Error as error:
             raise unavailable(error) from error
 
+    async def key_address(self, agent_id: AgentId) -> KeyAddress | None:
+        """See `AgentStore`."""
+        try:
+            row = self._reader.execute(
+                "select url, created_at from agent_jwks where agent = ?", (agent_id,)
+            ).fetchone()
+        except apsw.Error as error:
+            raise unavailable(error) from error
+        return KeyAddress(*row) if row else None
+
+    async def credential_end(self, agent_id: AgentId, credential: str) -> int | None:
+        """See `AgentStore`."""
+        try:
+            self._refresh()
+            ends = self._ends.get(agent_id)
+            if ends is None:
+                ends = self._ends[agent_id] = credential_ends(self._reader, agent_id)
+        except apsw.Error as error:
+            raise unavailable(error) from error
+        return ends.get(credential)
+
     async def revoked(self, token_id: str) -> bool:
         """See `AgentStore`."""
         try:
@@ -117,7 +154,34 @@ class SqliteAgents:
             agents={actor: now for actor, now in status.items() if now != AgentStatus.ACTIVE},
             grants=self._fallen_grants({grant.id for principal in principals for grant in principal.grants}),
             tokens=self._revoked & {principal.token_id for principal in principals},
+            credentials=frozenset(
+                [
+                    (agent, credential)
+                    for agent, credential in {shown for one in principals for shown in credentials_of(one)}
+                    if (await self.credential_end(agent, credential) or 0) <= self._clock()
+                ]
+            ),
+            keys=self._fallen_keys({principal.key for principal in principals if principal.key}),
         )
+
+    async def ended(self, calls: Collection[CallId]) -> frozenset[CallId]:
+        """See `Standing`."""
+        try:
+            rows = self._reader.execute(
+                "select call from open_call where call in (select value from json_each(?))",
+                (orjson.dumps(list(calls)).decode(),),
+            )
+            return frozenset(calls) - {CallId(call) for (call,) in rows}
+        except apsw.Error as error:
+            raise unavailable(error) from error
+
+    def _fallen_keys(self, keys: set[str]) -> frozenset[str]:
+        try:
+            ends = signing_key_ends(self._reader)
+        except apsw.Error as error:
+            raise unavailable(error) from error
+        now = self._clock()
+        return frozenset(key for key in keys if ends.get(key, 0) <= now)
 
     def _fallen_grants(self, grants: set[GrantId]) -> frozenset[GrantId]:
         if not grants:
@@ -136,6 +200,7 @@ class SqliteAgents:
         version = self._changes.number()
         if version != self._version:
             self._agents.clear()
+            self._ends.clear()
             self._revoked = frozenset(jti for (jti,) in self._reader.execute("select jti from revoked_token"))
             self._version = version
 

@@ -13,7 +13,9 @@ class Changes:
     """The number of changes to agents, credentials, revoked tokens and revoked hops."""
 
     def __init__(self, reader: Connection) -> None:
-        self._reader = reader
+        self._execute = (
+            reader.cursor().execute
+        )  # a cursor of its own: making one costs a fifth of the question
         self._seen: int | None = None
 
     def number(self) -> int:
@@ -23,7 +25,7 @@ class Changes:
             apsw.Error: the file cannot be read.
         """
         if self._seen is None:
-            seen: int = self._reader.execute("select version from agent_version").get
+            seen: int = self._execute("select version from agent_version").get
             asyncio.get_running_loop().call_soon(self._forget)
             self._seen = seen
         return self._seen

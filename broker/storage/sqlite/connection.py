@@ -44,6 +44,14 @@ class Rows(Protocol):
         ...
 
 
+class Cursor(Protocol):
+    """What is used of `apsw.Cursor`."""
+
+    def execute(self, statements: str, bindings: Sequence[int | str | bytes | None] = ..., /) -> Rows:
+        """Run statements; what an earlier run has not yet given is dropped."""
+        ...
+
+
 class Connection(Protocol):
     """What is used of `apsw.Connection`, whose own annotations need a newer Python to be read."""
 
@@ -58,6 +66,10 @@ class Connection(Protocol):
 
     def executemany(self, statements: str, bindings: Iterable[Sequence[int | str | bytes | None]], /) -> Rows:
         """Run one statement once for each set of bindings."""
+        ...
+
+    def cursor(self) -> Cursor:
+        """Something to run statements with, one after the other."""
         ...
 
     def total_changes(self) -> int:

@@ -1,8 +1,8 @@
 """How do secrets, keys and tokens change? All that one transaction does to credentials."""
 
 from broker.audit.interface import Entry
-from broker.errors import InvalidRequest, UnknownTarget
-from broker.identity.interface import AgentKey, KeyState, StoredKey
+from broker.errors import Conflict, InvalidRequest, UnknownTarget
+from broker.identity.interface import AgentKey, KeyAddress, KeyState, StoredKey
 from broker.model import AgentId
 from broker.storage.sqlite.connection import Connection
 from broker.storage.sqlite.logs import MICRO, Logs
@@ -41,9 +41,9 @@ class CredentialBooks:
             for (kid,) in self._connection.execute("select kid from agent_key where agent = ?", (agent_id,))
         ]
         if key.kid in kids:
-            raise InvalidRequest(f"`{agent_id}` has the key `{key.kid}` already")
+            raise Conflict(f"`{agent_id}` has the key `{key.kid}` already")
         if len(kids) >= MOST_KEYS:
-            raise InvalidRequest(
+            raise Conflict(
                 f"`{agent_id}` has {MOST_KEYS} keys already", hint="remove one: `broker agent key remove`"
             )
         self._logs.append(entry)
@@ -61,6 +61,31 @@ class CredentialBooks:
         self._logs.append(entry)
         self._connection.execute("delete from agent_key where agent = ? and kid = ?", named)
 
+    def publish_keys(self, agent_id: AgentId, address: KeyAddress, entry: Entry) -> None:
+        """See `CredentialStore.publish_keys`."""
+        self._known(agent_id)
+        row = self._connection.execute("select url from agent_jwks where agent = ?", (agent_id,)).fetchone()
+        if row is not None:
+            raise InvalidRequest(
+                f"`{agent_id}` publishes its keys at `{row[0]}`",
+                hint=f"first `broker agent key remove {agent_id} {row[0]}`",
+            )
+        self._logs.append(entry)
+        self._connection.execute(
+            "insert into agent_jwks values (?, ?, ?)", (agent_id, address.url, address.created_at)
+        )
+
+    def unpublish_keys(self, agent_id: AgentId, url: str, entry: Entry) -> None:
+        """See `CredentialStore.unpublish_keys`."""
+        named = (agent_id, url)
+        run = self._connection.execute
+        if not run("select 1 from agent_jwks where agent = ? and url = ?", named).fetchone():
+            raise UnknownTarget(
+                f"`{agent_id}` publishes no keys at `{url[:200]}`", hint="`broker agent key list` shows all"
+            )
+        self._logs.append(entry)
+        run("delete from agent_jwks where agent = ? and url = ?", named)
+
     def revoke_token(self, token_id: str, expires_at: int, entry: Entry) -> None:
         """See `CredentialStore.revoke_token`."""
         if self._connection.execute("select 1 from revoked_token where jti = ?", (token_id,)).fetchone():
@@ -69,11 +94,22 @@ class CredentialBooks:
         self._prune("revoked_token")
         self._connection.execute("insert into revoked_token values (?, ?)", (token_id, expires_at))
 
-    def rotate_key(self, key: StoredKey, now: int, until: int, entry: Entry) -> None:
+    def rotate_key(
+        self, key: StoredKey, now: int, until: int, entry: Entry, active: str | None = None
+    ) -> None:
         """See `CredentialStore.rotate_key`."""
-        self._logs.append(entry)
         run, use = self._connection.execute, key.use.value
+        if active is not None:
+            present = run(
+                "select kid from broker_key where use = ? and state = ?", (use, KeyState.ACTIVE.value)
+            ).fetchone()
+            if present is None or present[0] != active:
+                raise Conflict(f"`{active}` is not the active key", hint="see which is, then rotate that one")
+        self._logs.append(entry)
         run("delete from broker_key where use = ? and not_after <= ?", (use, now))
+        if until <= now:  # it has leaked: what its tokens were exchanged for may be forged as well
+            ended = "update delegation set revoked_at = ? where revoked_at is null and expires_at > ?"
+            run(ended, (now, now))
         run(
             "update broker_key set state = ?, not_after = ? where use = ? and state = ?",
             (KeyState.RETIRING.value, until, use, KeyState.ACTIVE.value),

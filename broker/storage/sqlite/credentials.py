@@ -3,7 +3,7 @@
 from hashlib import sha256
 
 from broker.audit.interface import Entry
-from broker.identity.interface import AgentKey, StoredKey
+from broker.identity.interface import AgentKey, KeyAddress, StoredKey
 from broker.model import AgentId
 from broker.storage.sqlite.writer import Writer
 
@@ -30,13 +30,23 @@ class SqliteCredentials:
         """See `CredentialStore`."""
         await self._writer.run(lambda books: books.credentials.remove_key(agent_id, kid, entry))
 
+    async def publish_keys(self, agent_id: AgentId, address: KeyAddress, entry: Entry) -> None:
+        """See `CredentialStore`."""
+        await self._writer.run(lambda books: books.credentials.publish_keys(agent_id, address, entry))
+
+    async def unpublish_keys(self, agent_id: AgentId, url: str, entry: Entry) -> None:
+        """See `CredentialStore`."""
+        await self._writer.run(lambda books: books.credentials.unpublish_keys(agent_id, url, entry))
+
     async def revoke_token(self, token_id: str, expires_at: int, entry: Entry) -> None:
         """See `CredentialStore`."""
         await self._writer.run(lambda books: books.credentials.revoke_token(token_id, expires_at, entry))
 
-    async def rotate_key(self, key: StoredKey, *, now: int, until: int, entry: Entry) -> None:
+    async def rotate_key(
+        self, key: StoredKey, *, now: int, until: int, entry: Entry, active: str | None = None
+    ) -> None:
         """See `CredentialStore`."""
-        await self._writer.run(lambda books: books.credentials.rotate_key(key, now, until, entry))
+        await self._writer.run(lambda books: books.credentials.rotate_key(key, now, until, entry, active))
 
     async def first_use(self, owner: str, jti: str, expires_at: int) -> bool:
         """See `ReplayStore`."""

@@ -13,9 +13,13 @@ from broker.storage.sqlite.logs import MICRO, Logs
 
 COLUMNS = (
     "id, parent, organisation, subject, by_agent, to_agent, depth, max_depth, txn, expires_at, created_at,"
-    " task, purpose, call, limits, cap, max_calls, revoked_at"
+    " task, purpose, call, limits, cap, max_calls, revoked_at, credential"
 )
-_ROW = ", ".join("?" * 18)
+KEPT_S = 86400
+"""How long a hop is kept after it has expired, in seconds: longer than any call under it may run. The log
+keeps what it was.
+"""
+_ROW = ", ".join("?" * 19)
 _SUBTREE = (
     "with recursive down(hop) as (select ? union all"
     " select d.id from down join delegation d on d.parent = down.hop)"
@@ -35,6 +39,7 @@ class GrantBooks:
         if grant.parent is not None and not self._stands(grant.parent):
             raise Denied("the delegation that this one would follow from has been revoked")
         self._logs.append(entry)
+        self._prune()
         self._connection.execute(
             f"insert into delegation ({COLUMNS}) values ({_ROW})",  # noqa: S608 - made of constants
             _row(grant),
@@ -54,6 +59,19 @@ class GrantBooks:
                 [(self._logs.now // MICRO, grant) for grant in standing],
             )
         return len(standing)
+
+    def _prune(self) -> None:
+        """Forget hops that expired long ago. None below them is left: no hop outlives the one above it."""
+        before = (self._logs.now // MICRO - KEPT_S,)
+        run = self._connection.execute
+        if run("select 1 from delegation where expires_at < ? limit 1", before).fetchone() is None:
+            return
+        run(
+            "delete from budget where account in"
+            " (select 'calls:' || id from delegation where expires_at < ? and max_calls is not null)",
+            before,
+        )
+        run("delete from delegation where expires_at < ?", before)
 
     def _stands(self, grant_id: GrantId) -> bool:
         row = self._connection.execute(
@@ -83,6 +101,7 @@ def _row(grant: Grant) -> tuple[int | str | None, ...]:
         grant.cap_micro_usd,
         grant.max_calls,
         grant.revoked_at,
+        grant.credential,
     )
 
 
@@ -112,4 +131,5 @@ def grant_of(row: Sequence[Any]) -> Grant:
         cap_micro_usd=None if row[15] is None else MicroUSD(row[15]),
         max_calls=row[16],
         revoked_at=row[17],
+        credential=row[18],
     )

@@ -54,6 +54,12 @@ def test_a_rotated_secret_can_go_to_a_file_that_only_its_owner_reads(deployment,
         (("agent", "key", "list", "nobody"), 5),
         (("agent", "key", "remove", "olga", "x"), 5),
         (("agent", "key", "add", "olga", "--jwk", "/nonexistent"), 2),
+        (("agent", "key", "add", "olga"), 2),
+        (("agent", "key", "add", "olga", "--jwk", "-", "--jwks-uri", "https://a.example/jwks"), 2),
+        (("agent", "key", "add", "olga", "--jwks-uri", "http://a.example/jwks"), 2),
+        (("agent", "key", "add", "olga", "--jwks-uri", "https://10.0.0.1/jwks"), 2),
+        (("agent", "key", "add", "nobody", "--jwks-uri", "https://a.example/jwks"), 5),
+        (("agent", "key", "remove", "olga", "https://a.example/jwks"), 5),
     ],
 )
 def test_what_cannot_be_done_ends_with_its_code_and_a_sentence(deployment, words, code):
@@ -74,6 +80,15 @@ def test_keys_of_an_agent_are_added_from_a_file_or_a_pipe_listed_and_removed(dep
     assert listed == {KEY.thumbprint(): ["ES256"], rsa.thumbprint(): ["PS256", "RS256"]}
     deployment.json("agent", "key", "remove", "key-1", KEY.thumbprint())
     assert [key["kid"] for key in deployment.json("agent", "key", "list", "key-1")] == [rsa.thumbprint()]
+
+
+def test_where_an_agent_publishes_its_keys_is_noted_listed_and_removed(deployment):
+    url = "https://agent.example/jwks.json"
+    deployment.json("agent", "add", "key-2", "--role", "reader")
+    assert deployment.json("agent", "key", "add", "key-2", "--jwks-uri", url)["jwks_uri"] == url
+    assert [key["kid"] for key in deployment.json("agent", "key", "list", "key-2")] == [url]
+    deployment.json("agent", "key", "remove", "key-2", url)
+    assert deployment.json("agent", "key", "list", "key-2") == []
 
 
 def test_a_private_key_is_refused_and_not_repeated(deployment):

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -16,7 +17,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from broker.audit.interface import Receipt
 from broker.edges.mcp.endpoint import McpEndpoint
-from broker.errors import Because, Unauthenticated
+from broker.errors import Because, Denied, Unauthenticated
 from broker.flow.transactions import Transactions
 from broker.identity.dpop import Proofs
 from broker.identity.seals import Sealer
@@ -84,6 +85,7 @@ class House:
         self.behaviours: dict[str, Behaviour] = {}
         self.version = 1
         self.hidden: set[tuple[str, str]] = set()
+        self.delegations: dict[str, Principal] = {}
         self.denied: set[str] = set()
         self.watched: list[tuple[str, bool]] = []
         self.calls: list[tuple[Method, dict]] = []
@@ -113,6 +115,18 @@ class House:
         if token not in self.principals:
             raise Unauthenticated("this token is not valid here")
         return self.principals[token]
+
+    def delegate(self, by: str, to: str) -> str:
+        """A delegation token of one agent for another."""
+        own, above = principal(to), principal(by)
+        token = f"{by}-to-{to}"
+        self.delegations[token] = replace(own, subject=above.agent.id, actors=(own.agent, above.agent))
+        return token
+
+    async def delegated(self, own, delegation):
+        if delegation not in self.delegations:
+            raise Denied("the delegation does not stand")
+        return self.delegations[delegation]
 
     # catalogue
 
@@ -148,7 +162,7 @@ class House:
     # policy: what is hidden from an agent is a pair of its name and the target's
 
     def sees(self, principal, target):
-        return (principal.agent.id, target.name) not in self.hidden
+        return all((actor.id, target.name) not in self.hidden for actor in principal.actors)
 
     def visible(self, principal, targets):
         return [target for target in targets if self.sees(principal, target)]
@@ -185,6 +199,7 @@ class House:
             catalog=self,
             guards=self,
             policy=self,
+            consents=None,
             delegator=None,
             prices=Prices(),
             journal=Journal(self, b"k" * 32),

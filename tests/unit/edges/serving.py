@@ -23,7 +23,9 @@ from broker.identity.authenticator import TokenAuthenticator, access_tokens
 from broker.identity.chains import Chains
 from broker.identity.delegation import Delegations
 from broker.identity.federation import Federation
+from broker.identity.interface import KeySource
 from broker.identity.keys import Keys, load_keys
+from broker.identity.published_keys import PublishedKeys
 from broker.settings import ServerSettings, Settings
 from tests.unit.identity.memory import (
     ManualClock,
@@ -31,6 +33,7 @@ from tests.unit.identity.memory import (
     MemoryCredentials,
     MemoryKeys,
     MemoryReplays,
+    MemorySource,
     MemoryTokenLog,
 )
 from tests.unit.identity.memory_grants import MemoryGrants
@@ -93,8 +96,11 @@ class Resource:
         await response(scope, receive, send)
 
 
-async def broker_for(settings: Settings, clock: ManualClock | None = None) -> Broker:
+async def broker_for(
+    settings: Settings, clock: ManualClock | None = None, source: KeySource | None = None
+) -> Broker:
     clock = clock or ManualClock()
+    published = PublishedKeys(source or MemorySource(), clock)
     agents, log, keys = MemoryAgents(), MemoryTokenLog(), await load_keys(MemoryKeys(), clock)
     replays = MemoryReplays()
     grants = MemoryGrants()
@@ -108,7 +114,8 @@ async def broker_for(settings: Settings, clock: ManualClock | None = None) -> Br
             keys=keys,
             agents=agents,
             replays=replays,
-            federation=Federation(settings.federation, Path(), settings.issuer, clock),
+            federation=Federation(settings.federation, Path(), settings.issuer, clock, published=published),
+            published=published,
             exchange=exchange,
             log=log,
             identity=identity,

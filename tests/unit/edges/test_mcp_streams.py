@@ -6,8 +6,8 @@ import anyio
 import pytest
 
 from broker.edges.mcp import subscriptions, switchboard
-from broker.model import Answer, Kind
-from tests.unit.edges.house import House, fields, modern, open_site, until
+from broker.model import DELEGATION, Answer, Kind
+from tests.unit.edges.house import House, envelope, fields, modern, open_site, until
 from tests.unit.edges.test_mcp_legacy import ask, begin, two_processes
 
 SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
@@ -23,9 +23,11 @@ def house_with_resource() -> House:
 
 
 @asynccontextmanager
-async def listening(site, wanted, *, token="alice-token", identity="sub-1"):
+async def listening(site, wanted, *, token="alice-token", identity="sub-1", meta=None):
     """An acknowledged `subscriptions/listen` stream."""
-    body, headers = modern("subscriptions/listen", {"notifications": wanted}, token=token, identity=identity)
+    body, headers = modern(
+        "subscriptions/listen", {"notifications": wanted}, token=token, identity=identity, meta=meta
+    )
     async with site.stream(body, headers) as (response, heard):
         assert response.headers["content-type"] == "text/event-stream"
         with anyio.fail_after(10):
@@ -220,6 +222,54 @@ async def test_a_second_stream_of_a_session_takes_the_place_of_the_first():
             assert [message async for message in first] == []
             await site.signals.publish("catalog", {"kind": "tool"})
             assert (await anext(second))["method"] == "notifications/tools/list_changed"
+
+
+async def test_under_a_delegation_a_stream_tells_only_what_the_whole_chain_may_see():
+    house = house_with_resource()
+    acting = envelope(**{DELEGATION: house.delegate("bob", "alice")})
+    wanted = {**ALL, "resourceSubscriptions": [URI]}
+    async with open_site(house) as site:
+        async with listening(site, wanted, meta=acting) as (_, heard):
+            await site.signals.publish("resource-updated", {"uri": URI})
+            assert told(await anext(heard)) == UPDATED
+            house.hidden.add(("bob", URI))
+            await site.signals.publish("resource-updated", {"uri": URI})
+            await site.signals.publish("catalog", {"kind": "tool"})
+            assert (await anext(heard))["method"] == "notifications/tools/list_changed"
+        async with listening(site, wanted) as (_, heard):
+            await site.signals.publish("resource-updated", {"uri": URI})
+            assert told(await anext(heard)) == UPDATED
+
+
+async def test_a_stream_ends_with_the_delegation_that_it_was_asked_for_with():
+    house = House()
+    delegation = house.delegate("bob", "alice")
+    meta = envelope(**{DELEGATION: delegation})
+    async with open_site(house) as site, listening(site, ALL, meta=meta) as (_, heard):
+        del house.delegations[delegation]
+        await site.signals.publish("agents", {"version": 2})
+        assert [message async for message in heard] == []
+
+
+@pytest.mark.parametrize("delegation", ["bob-to-alice", "", 7])
+async def test_a_stream_under_a_delegation_that_does_not_stand_is_not_opened(delegation):
+    meta = envelope(**{DELEGATION: delegation})
+    async with open_site(House()) as site:
+        refused = await site.request("subscriptions/listen", {"notifications": ALL}, meta=meta)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, -32602)
+
+
+async def test_a_session_subscribes_under_a_delegation_only_to_what_the_whole_chain_may_see():
+    house = house_with_resource()
+    acting = {"uri": URI, "_meta": {DELEGATION: house.delegate("bob", "alice")}}
+    async with open_site(house) as site:
+        session = await begin(site)
+        assert (await ask(site, session, "resources/subscribe", acting))["result"] == {}
+        house.hidden.add(("bob", URI))
+        assert (await ask(site, session, "resources/subscribe", acting))["error"]["data"] == {"uri": URI}
+        house.delegations.clear()
+        assert (await ask(site, session, "resources/subscribe", acting))["error"]["code"] == -32602
+        assert (await ask(site, session, "resources/subscribe", {"uri": URI}))["result"] == {}
 
 
 async def test_one_agent_cannot_take_all_streams(monkeypatch):

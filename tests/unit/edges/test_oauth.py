@@ -198,6 +198,7 @@ async def test_a_public_url_that_would_send_secrets_in_the_clear_stops_the_start
             agents=broker.agents,
             replays=MemoryReplays(),
             federation=None,
+            published=None,
             exchange=None,
             log=broker.log,
             identity=None,

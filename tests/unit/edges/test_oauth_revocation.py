@@ -12,13 +12,16 @@ import pytest
 from broker.app import App, office, running
 from broker.audit.interface import Filter
 from broker.errors import Unauthenticated
+from broker.identity.assertions import ASSERTION_TYPE
 from broker.identity.clients import digest
 from broker.identity.compact import read
+from broker.identity.jwks import read_key
 from broker.identity.token_keys import new_token_key
 from broker.model import Agent, AgentId, OrganisationId
 from broker.policy.load import shipped_policies
 from broker.settings import Settings
 from tests.e2e.waiting import until
+from tests.unit.identity.signing import EC, Signer, public
 
 SECRET = "bk_secret"
 LEAD = 'role: lead\nallow:\n  - tools: ["*"]\nmay_delegate_to: [intern]\n'
@@ -88,6 +91,42 @@ async def test_a_revocation_is_recorded_once(tmp_path):
         issued = [e for e in await events(app) if e["type"] == "auth.token_issued"]
     assert [(e["agent"], e["token"], e["by"]) for e in revoked] == [
         ("researcher", issued[0]["token"], "researcher")
+    ]
+
+
+async def test_the_record_of_a_token_names_how_its_client_has_shown_who_it_is(tmp_path):
+    async with whole(tmp_path) as (app, client):
+        await token(client)
+        await client.post("/oauth/token", data=GRANT | {"client_id": "researcher", "client_secret": SECRET})
+        key = read_key(public(EC)).stored(0)
+        await app.credentials.add_key(AgentId("researcher"), key, by="dana")
+        signer = Signer("researcher", app.settings.issuer, now=int(time.time()))
+        form = GRANT | {"client_assertion_type": ASSERTION_TYPE, "client_assertion": signer.assertion()}
+        await client.post("/oauth/token", data=form)
+        issued = [e for e in await events(app) if e["type"] == "auth.token_issued"]
+        (secret,) = await app.store.agents.secrets(AgentId("researcher"))
+    assert [(e["method"], e["credential"]) for e in issued] == [
+        ("client_secret_basic", secret.id),
+        ("client_secret_post", secret.id),
+        ("private_key_jwt", key.id),
+    ]
+    assert {e["signed_by"] for e in issued} == {app.keys.tokens.active.kid}
+    assert {(e["issuer"], e["bound"]) for e in issued} == {(None, False)}
+    assert SECRET not in str(issued)
+    assert digest(SECRET).hex() not in str(issued)
+
+
+async def test_it_is_recorded_who_asks_about_which_token_and_what_it_is_told(tmp_path):
+    async with whole(tmp_path) as (app, client):
+        held = await token(client)
+        await ask(client, "introspect", {"token": held})
+        await ask(client, "introspect", {"token": held}, "intern")
+        await ask(client, "introspect", {"token": "x"})
+        (issued,) = [e for e in await events(app) if e["type"] == "auth.token_issued"]
+        asked = [e for e in await events(app) if e["type"] == "auth.token_introspected"]
+    assert [(e["agent"], e["token"], e["active"]) for e in asked] == [
+        ("researcher", issued["token"], True),
+        ("intern", issued["token"], False),
     ]
 
 

@@ -5,11 +5,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from broker.audit.interface import Entry
+from broker.errors import UpstreamUnreachable
 from broker.identity.assertions import Assertions
 from broker.identity.clients import Clients, digest, new_secret
 from broker.identity.federation import Federation
-from broker.identity.interface import AgentKey, KeyState, KeyUse, Secret, StoredKey
+from broker.identity.interface import (
+    FOREVER,
+    AgentKey,
+    Evidence,
+    Issue,
+    KeyAddress,
+    KeySource,
+    KeyState,
+    KeyUse,
+    Secret,
+    StoredKey,
+)
 from broker.identity.jwks import read_key
+from broker.identity.published_keys import PublishedKeys
 from broker.model import Agent, AgentId, AgentStatus, Json, OrganisationId
 
 NOW = 1_790_000_000
@@ -50,6 +63,8 @@ class MemoryAgents:
         self.records: dict[str, Agent] = {}
         self.stored_secrets: dict[str, list[Secret]] = {}
         self.stored_keys: dict[str, list[AgentKey]] = {}
+        self.addresses: dict[str, str] = {}
+        self._asked = 0
         self.revoked_tokens: set[str] = set()
 
     def enrol(self, agent_id: str, *, not_after: int | None = None) -> str:
@@ -79,17 +94,54 @@ class MemoryAgents:
     async def keys(self, agent_id: AgentId) -> Sequence[AgentKey]:
         return self.stored_keys.get(agent_id, [])
 
+    async def key_address(self, agent_id: AgentId) -> KeyAddress | None:
+        url = self.addresses.get(agent_id)
+        return None if url is None else KeyAddress(url, NOW)
+
+    async def version(self) -> int:
+        """Another one each time: what a test does to the dictionaries goes unnoticed."""
+        self._asked += 1
+        return self._asked
+
+    async def credential_end(self, agent_id: AgentId, credential: str) -> int | None:
+        ends = {secret.id: secret.not_after or FOREVER for secret in await self.secrets(agent_id)}
+        ends |= {key.id: FOREVER for key in await self.keys(agent_id)}
+        address = await self.key_address(agent_id)
+        return (ends | ({address.id: FOREVER} if address else {})).get(credential)
+
     async def revoked(self, token_id: str) -> bool:
         return token_id in self.revoked_tokens
 
 
-def clients(agents: MemoryAgents, clock: ManualClock) -> Clients:
+class MemorySource:
+    """Published documents, and how often each was asked for."""
+
+    def __init__(self) -> None:
+        self.documents: dict[str, bytes] = {}
+        self.asked: list[str] = []
+
+    async def fetch(self, url: str, *, largest: int, allow_private: bool) -> bytes:
+        self.asked.append(url)
+        if url not in self.documents:
+            raise UpstreamUnreachable(f"nothing at `{url}`")
+        return self.documents[url]
+
+
+def clients(agents: MemoryAgents, clock: ManualClock, source: KeySource | None = None) -> Clients:
     """Clients of one deployment, at `https://broker.example`."""
     url = "https://broker.example/oauth"
+    published = PublishedKeys(source or MemorySource(), clock)
     assertions = Assertions(
-        url, f"{url}/token", strict=False, agents=agents, replays=MemoryReplays(), clock=clock
+        url,
+        f"{url}/token",
+        strict=False,
+        agents=agents,
+        published=published,
+        private_addresses=False,
+        replays=MemoryReplays(),
+        clock=clock,
     )
-    return Clients(agents, assertions, Federation({}, Path(), url, clock), clock)
+    return Clients(agents, assertions, Federation({}, Path(), url, clock, published=published), clock)
 
 
 class MemoryCredentials:
@@ -120,11 +172,18 @@ class MemoryReplays:
 class MemoryTokenLog:
     issued: list[tuple[str, str]] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)
+    introspected: list[tuple[str, str, bool]] = field(default_factory=list)
 
-    async def token_issued(
-        self, agent: Agent, *, token_id: str, transaction: str, scope: str, expires_at: int, address: str
-    ) -> None:
-        self.issued.append((agent.id, token_id))
+    async def token_issued(self, agent: Agent, token: Issue, evidence: Evidence, *, address: str) -> None:
+        self.issued.append((agent.id, token.id))
+        self.evidence.append(evidence)
 
-    async def token_refused(self, agent: Agent, *, error: str, address: str) -> None:
+    async def token_introspected(self, agent: Agent, *, token_id: str, active: bool) -> None:
+        self.introspected.append((agent.id, token_id, active))
+
+    async def token_refused(self, agent: Agent, *, error: str, address: str, reason: str = "") -> None:
         self.refused.append((agent.id, error))
+
+    async def drifted(self, agent_id: AgentId, why: str) -> None:
+        raise AssertionError(f"nobody has a manifest here: {agent_id}, {why}")

@@ -79,7 +79,8 @@ create table agent (
     changed_at   integer not null, -- Unix seconds
     attestation  text not null,
     manifest     text,    -- JSON object
-    attested_until integer -- Unix seconds; while attestation is A2
+    attested_until integer, -- Unix seconds; while attestation is A2
+    drift        text     -- how it was seen to differ from its manifest
 ) strict, without rowid;
 
 create table agent_seen ( -- apart from the agent: what is written often must not move its number
@@ -103,6 +104,12 @@ create table agent_key ( -- public keys that an agent signs its client assertion
     primary key (agent, kid)
 ) strict, without rowid;
 
+create table agent_jwks ( -- where an agent publishes further ones
+    agent      text primary key references agent (id),
+    url        text not null,
+    created_at integer not null
+) strict, without rowid;
+
 create table used_once ( -- ids of assertions and proofs that must not be taken a second time
     id         blob primary key, -- SHA-256 of who uses it and its jti
     expires_at integer not null
@@ -121,6 +128,16 @@ create table broker_key (
     created_at integer not null,
     state      text not null, -- next, active, retiring
     not_after  integer
+) strict, without rowid;
+
+-- People who run the broker. An operator is never deleted: the log names them.
+create table operator (
+    id         text primary key,
+    rights     text not null, -- JSON array
+    created_at integer not null,
+    expires_at integer not null, -- of the token
+    revoked_at integer,
+    digest     blob not null  -- SHA-256 of the token
 ) strict, without rowid;
 
 -- Grants: each row is one hop of a delegation. A revoked hop ends everything below it.
@@ -142,10 +159,29 @@ create table delegation (
     limits       text,    -- JSON array of [pattern, conditions by argument]
     cap          integer, -- micro-USD
     max_calls    integer,
-    revoked_at   integer  -- Unix seconds
+    revoked_at   integer, -- Unix seconds
+    credential   text     -- of by_agent; the hop ends with it
 ) strict, without rowid;
+create index delegation_expires on delegation (expires_at);
 create index delegation_parent on delegation (parent) where parent is not null;
 create index delegation_root on delegation (txn) where parent is null;
+
+-- Questions to humans.
+create table approval (
+    id         text primary key,
+    agent      text not null,
+    state      text not null,
+    reach      text not null,
+    expires_at integer not null, -- Unix seconds at which the state ends
+    for_call   blob not null,    -- keyed hashes of what it is for
+    for_chain  blob not null,
+    for_agent  blob not null,
+    facts      text not null,    -- JSON object: the question, and what was said to it
+    sealed     text              -- AES-256-GCM of the final parameters, while it is pending
+) strict, without rowid;
+create unique index approval_call on approval (for_call) where state in ('pending', 'approved');
+create index approval_agent on approval (agent, state);
+create index approval_ends on approval (state, expires_at);
 
 -- Grows with every change of an agent, whoever makes it, so that every process sees it at once.
 create table agent_version (
@@ -175,6 +211,18 @@ create trigger key_added after insert on agent_key begin
     update agent_version set version = version + 1;
 end;
 create trigger key_removed after delete on agent_key begin
+    update agent_version set version = version + 1;
+end;
+create trigger jwks_added after insert on agent_jwks begin
+    update agent_version set version = version + 1;
+end;
+create trigger jwks_removed after delete on agent_jwks begin
+    update agent_version set version = version + 1;
+end;
+create trigger signing_key_changed after update on broker_key when new.use = 'tokens' begin
+    update agent_version set version = version + 1;
+end;
+create trigger signing_key_removed after delete on broker_key when old.use = 'tokens' begin
     update agent_version set version = version + 1;
 end;
 create trigger token_revoked after insert on revoked_token begin

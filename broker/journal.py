@@ -124,6 +124,17 @@ class JournalStore(Protocol):
         """Keep an operator's other cap, in place of an earlier one for the same budget, *and* record it."""
         ...
 
+    async def declassify(
+        self, transaction: str, labels: frozenset[str], entry: Callable[[frozenset[str]], Entry]
+    ) -> frozenset[str]:
+        """Take labels from a transaction *and* record those that it had; returns them. Every process goes
+        by it from now on. Where it had none of them nothing is recorded.
+
+        Raises:
+            UnknownTarget: there is no such transaction.
+        """
+        ...
+
     async def past(self, call: str) -> PastCall | None:
         """What the log says about the beginning of a call; None if it never began."""
         ...
@@ -388,6 +399,30 @@ class Journal:
             "by": override.by,
         }
         await self._store.override_budget(override, Entry(SYSTEM_LOG, Event.BUDGET_CHANGED, facts))
+
+    async def declassify(
+        self, transaction: str, labels: frozenset[str], *, by: str, reason: str
+    ) -> frozenset[str]:
+        """Take labels from what a transaction has read, and record who did it and why.
+
+        Args:
+            transaction: its id, which the records of its calls have as their task.
+            labels: what is not to count any more. What is read from now on counts again.
+            by: the operator who does it.
+            reason: why that is safe.
+
+        Returns:
+            Those of the labels that it had; where it had none, nothing is recorded.
+
+        Raises:
+            UnknownTarget: there is no such transaction.
+        """
+
+        def entry(had: frozenset[str]) -> Entry:
+            facts: Facts = {"transaction": transaction, "labels": sorted(had), "by": by, "reason": reason}
+            return Entry(SYSTEM_LOG, Event.TRANSACTION_DECLASSIFIED, facts)
+
+        return await self._store.declassify(transaction, labels, entry)
 
     async def policy_changed(self, version: str) -> None:
         """Record which policies are in force from now on."""

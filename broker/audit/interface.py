@@ -31,6 +31,7 @@ class Event(StrEnum):
     KEYS_ROTATED = "keys.rotated"
     DELEGATION_CREATED = "delegation.created"
     DELEGATION_REVOKED = "delegation.revoked"
+    TRANSACTION_DECLASSIFIED = "transaction.declassified"
     CALL_STOPPED = "call.stopped"
     POLICY_CHANGED = "policy.changed"
     APPROVAL_REQUESTED = "approval.requested"

@@ -51,6 +51,13 @@ class Tally:
         counters["writes_hour"] = sum([minute[2] for minute in self.minutes]) + writes
         return counters
 
+    def so_far(self, at: int) -> dict[str, int]:
+        """The counters of what was done until now, in Unix seconds."""
+        hour = [minute for minute in self.minutes if minute[0] >= at // 60 - HOUR]
+        counters = {"calls": self.calls, "identical": self.run, "writes": self.writes}
+        counters |= {"calls_hour": sum([m[1] for m in hour]), "writes_hour": sum([m[2] for m in hour])}
+        return counters | self.counts
+
     def take(self, step: Step) -> None:
         """Count a step; its values are counted by `count`."""
         minute = step.at // 60

@@ -12,7 +12,9 @@ import orjson
 import pytest
 
 from broker.connector import Connector
+from broker.journal import Journal
 from broker.policy.load import shipped_policies
+from broker.storage.sqlite import open_store
 from tests.agency import JWT, agency, told, why
 from tests.attacks import two_processes
 
@@ -225,6 +227,30 @@ async def test_a_restart_forgets_nothing(tmp_path):
         assert why(await ann.call("mail__send", {"to": "carol"}, token=token)) == ""
         assert why(await ann.call("mail__send", {"to": "eve@evil.example"}, token=token)) in HELD
         assert mail.sent == ["carol"]
+
+
+async def test_only_a_recorded_act_of_an_operator_takes_a_label_away_and_not_what_is_read_after_it(tmp_path):
+    async with house(tmp_path / "state") as (place, _):
+        ann = await place.enrol("ann")
+        token = await ann.token()
+        await ann.call("mail__inbox", token=token)
+        assert why(await ann.call("web__post", {"text": "the codes"}, token=token)) == WAY_OUT
+        (read,) = await place.records("call.intent")
+        async with open_store(tmp_path / "state" / "broker.db", deployment="cli", serve=False) as beside:
+            had = await Journal(beside.journal, b"k" * 32).declassify(
+                read["cause"]["task"], frozenset({"private-data"}), by="dana", reason="a test inbox"
+            )
+        assert had == {"private-data"}
+        assert why(await ann.call("web__post", {"text": "fine"}, token=token)) == ""
+        await ann.call("mail__inbox", token=token)
+        assert why(await ann.call("web__post", {"text": "the codes"}, token=token)) == WAY_OUT
+        log = [orjson.loads(record.body) async for record in place.app.store.log.records("system")]
+        (record,) = [body for body in log if body["type"] == "transaction.declassified"]
+        assert (record["by"], record["reason"], record["labels"]) == (
+            "dana",
+            "a test inbox",
+            ["private-data"],
+        )
 
 
 async def test_what_was_judged_on_is_in_the_record_and_no_content_is():

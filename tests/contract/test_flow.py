@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from broker.errors import BudgetExceeded
+from broker.audit.interface import Entry, Event
+from broker.errors import BudgetExceeded, UnknownTarget
 from broker.flow.interface import MOST_MARKS, MovedError
 from broker.flow.step import Seen, Sightings, Step
 from broker.journal import Closing, Opening
@@ -12,7 +13,7 @@ from broker.ledger.interface import Quote, Settlement
 from broker.model import MicroUSD, Origin
 from broker.storage.store import Store
 from tests.contract.conftest import Backend
-from tests.contract.words import NOBODY, events, intent, outcome, quote
+from tests.contract.words import NOBODY, events, intent, outcome, quote, records
 
 FREE = quote(0)
 STEP = Step(
@@ -157,3 +158,24 @@ async def test_the_values_that_are_kept_are_bounded_and_it_is_known_that_there_w
     kept = await store.flow.load("txn-1")
     assert len(kept.origins) == MOST_MARKS
     assert kept.tally.full
+
+
+def declassified(had: frozenset[str]) -> Entry:
+    return Entry("system", Event.TRANSACTION_DECLASSIFIED, {"labels": sorted(had)})
+
+
+async def test_a_label_that_is_taken_away_is_gone_for_everybody_and_that_is_recorded(backend: Backend):
+    async with backend.open() as server, backend.open(serve=False) as cli:
+        await take(server, "a", replace(STEP, labels=frozenset({"pii", "money"}), names=("txn-1", "task:x")))
+        for name, had in (("txn-1", {"pii"}), ("task:x", set())):
+            assert await cli.journal.declassify(name, frozenset({"pii", "private-data"}), declassified) == had
+        bodies = [record.body async for record in records(server, "system")]
+        assert sum(b"transaction.declassified" in body for body in bodies) == 1
+        assert (await server.flow.load("txn-1")).tally.labels == {"money"}
+        with pytest.raises(MovedError):
+            await take(server, "b")
+
+
+async def test_nothing_is_taken_from_a_transaction_that_there_is_not(store: Store):
+    with pytest.raises(UnknownTarget):
+        await store.journal.declassify("txn-1", frozenset({"pii"}), declassified)

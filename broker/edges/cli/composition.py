@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from broker.configuration.places import Key
     from broker.consents import ApprovalKeeper
     from broker.credentials import Credentials
+    from broker.flow.interface import FlowStore
     from broker.grants import GrantKeeper, Grants
     from broker.identity.interface import AgentStore
     from broker.identity.keys import Keys
@@ -57,6 +58,11 @@ class Store(Protocol):
     @property
     def ledger(self) -> "LedgerReader":
         """What is spent and held."""
+        ...
+
+    @property
+    def flow(self) -> "FlowStore":
+        """What transactions have read and done."""
         ...
 
     @property

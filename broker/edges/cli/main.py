@@ -30,6 +30,7 @@ NOUNS = {
     "policy": "Policies: check, fmt, test, show, simulate",
     "why": "Why may an agent make a call, or why not",
     "budget": "What is spent and held: list",
+    "transaction": "What a transaction has read and done: show, declassify",
     "approvals": "Calls that wait for a human: list, show, approve, deny, revoke",
     "config": "The configuration in force and its schema: show, schema",
 }

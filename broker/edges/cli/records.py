@@ -50,7 +50,7 @@ def story(records: Sequence[LoggedRecord]) -> Iterator[tuple[str, str]]:
     """A call, told in the order of the pipeline, as (what, text)."""
     first, last = records[0], records[-1]
     what, actor = part(first, "what"), part(first, "actor")
-    yield "call", str(first.body.get("call"))
+    yield "call", f"{first.body.get('call')}{_within(part(first, 'cause'))}"
     yield "when", f"{first.body['ts']}{_took(last)}"
     yield "who", f"{actor.get('agent')}  (chain {' ← '.join(cast('list[str]', actor.get('chain') or []))})"
     yield "what", f"{what.get('method')} {what.get('name')}{_of(what)}"
@@ -95,10 +95,23 @@ def _committed(content: dict[str, Any]) -> str:
     return f"{content.get('bytes')} bytes, hmac {str(content.get('hmac'))[:16]}…  (content is not kept)"
 
 
+def _within(cause: dict[str, Any]) -> str:
+    return f"  (transaction {cause['task']})" if "task" in cause else ""
+
+
+def _situation(situation: dict[str, Any]) -> list[str]:
+    """What was known of the transaction: labels, where values came from, counters above one."""
+    parts = [f"has read {', '.join(situation['taint'])}"] if situation.get("taint") else []
+    parts += [f"{name} from {origin}" for name, origin in situation.get("provenance", {}).items()]
+    parts += [f"{name} {number}" for name, number in situation.get("counters", {}).items() if number > 1]
+    return parts
+
+
 def _decision(decision: dict[str, Any]) -> str:
     verdict = "permitted" if decision.get("permitted") else "refused"
     rules = ", ".join(decision.get("rules") or ["no rule"])
-    return f"{verdict} by {rules}  (policy {str(decision.get('policy'))[:19]})"
+    judged_on = "; ".join(["", *_situation(decision.get("situation", {}))])
+    return f"{verdict} by {rules}  (policy {str(decision.get('policy'))[:19]}{judged_on})"
 
 
 def _finding(finding: dict[str, Any]) -> str:

@@ -144,6 +144,15 @@ class Books:
             ),
         )
 
+    def declassify(
+        self, transaction: str, labels: frozenset[str], entry: Callable[[frozenset[str]], Entry]
+    ) -> frozenset[str]:
+        """See `JournalStore.declassify`."""
+        had = self._flow.declassify(transaction, labels)
+        if had:
+            self._logs.append(entry(had))
+        return had
+
     def append(self, entry: Entry) -> Receipt:
         """See `JournalStore.append`."""
         return self._logs.append(entry)

@@ -103,6 +103,7 @@ class FlowBooks:
 
     def declassify(self, transaction: str, labels: frozenset[str]) -> frozenset[str]:
         """Take labels away; returns those that it had. Every reading is out of date then."""
+        transaction = owner(self._connection, transaction) or transaction
         row = self._row(transaction)
         if row is None:
             raise UnknownTarget(

@@ -53,6 +53,12 @@ class SqliteJournal:
         """See `JournalStore`."""
         await self._writer.run(lambda books: books.override_budget(override, entry))
 
+    async def declassify(
+        self, transaction: str, labels: frozenset[str], entry: Callable[[frozenset[str]], Entry]
+    ) -> frozenset[str]:
+        """See `JournalStore`."""
+        return await self._writer.run(lambda books: books.declassify(transaction, labels, entry))
+
     async def past(self, call: str) -> PastCall | None:
         """See `JournalStore`."""
         try:

@@ -46,7 +46,7 @@ CASES = [
     ),
     (
         "flow/destination-out-of-nowhere",
-        target("money", arguments=(TO,)),
+        target(arguments=(TO,), effect=SideEffect.DESTROYS),
         seen({"untrusted-source"}, to=Origin.UNSEEN),
     ),
     (
@@ -54,10 +54,11 @@ CASES = [
         target("external-sink", arguments=(TO,)),
         seen({"untrusted-source"}, to=Origin.UNSEEN),
     ),
+    ("flow/money-after-untrusted-content", target("money"), seen({"untrusted-source"})),
     (
-        "flow/amount-from-untrusted-content",
-        target("money", arguments=(AMOUNT,)),
-        seen(amount=Origin.UNTRUSTED),
+        "flow/money-after-untrusted-content",
+        target("money", arguments=(TO,)),
+        seen({"untrusted-source"}, to=Origin.TRUSTED),
     ),
     ("flow/the-same-again", target(), seen(identical=11)),
     ("flow/the-same-again", target(effect=SideEffect.READS), seen(identical=101)),
@@ -106,8 +107,8 @@ def test_who_may_operate_may_agree_except_to_doing_the_same_again(shipped, rule,
         (target(arguments=(TO,)), seen(MIXED, to=Origin.UNSEEN)),
         (target("money", arguments=(TO,)), seen(to=Origin.UNSEEN)),
         (target(arguments=(TO,), effect=SideEffect.READS), seen(MIXED, to=Origin.UNTRUSTED)),
-        (target(arguments=(AMOUNT,)), seen(MIXED, amount=Origin.UNTRUSTED)),
-        (target("money", arguments=(AMOUNT,)), seen(MIXED, amount=Origin.UNSEEN)),
+        (target("money", arguments=(TO, AMOUNT)), seen(MIXED, to=Origin.TASK, amount=Origin.UNTRUSTED)),
+        (target(arguments=(TO,), effect=SideEffect.DESTROYS), seen(to=Origin.UNSEEN)),
     ],
 )
 def test_what_no_rule_is_for_is_permitted(shipped, what, situation):

@@ -96,6 +96,8 @@ class Question:
     params: Json
     situation: Situation
     decision: Decision
+    transaction: str
+    """What the call belongs to, by whichever token."""
 
 
 class Consents:
@@ -214,7 +216,7 @@ class Consents:
             subject=principal.subject,
             chain=tuple(actor.id for actor in principal.actors),
             grants=tuple(grant.id for grant in principal.grants),
-            transaction=principal.transaction,
+            transaction=question.transaction,
             call=question.call.id,
             method=question.call.method,
             target=target.name,
@@ -239,8 +241,8 @@ class Consents:
         who = [principal.organisation, principal.subject, [actor.id for actor in principal.actors]]
         what = [question.call.method, target.kind, target.name, target.connector, target.upstream_name]
         rules = [[t.rule, t.approver, t.four_eyes, t.not_owner] for t in terms]
-        chain = [principal.transaction]
-        call = [principal.transaction, [grant.id for grant in principal.grants], arguments]
+        chain = [question.transaction]
+        call = [question.transaction, [grant.id for grant in principal.grants], arguments]
         return Keys(
             call=self._key(Reach.CALL, who, what, rules, call),
             chain=self._key(Reach.CHAIN, who, what, rules, chain),

@@ -17,6 +17,7 @@ import anyio.lowlevel
 from broker import errors
 from broker.approvals.interface import ApprovalId
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts, Outcome, Receipt
+from broker.flow.step import Seen, Step
 from broker.identity.attestation import level_of
 from broker.identity.interface import AgentStore
 from broker.ledger.interface import NOTHING, Notice, Override, Quote, Settlement
@@ -60,6 +61,8 @@ class Opening:
     principal: Principal
     used: tuple[ApprovalId, Entry] | None = None
     """The approval that the call is made on, and the record of that: used up unless it reaches further."""
+    step: Step | None = None
+    """What the call adds to its transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ class Closing:
     call: str
     settlement: Settlement
     terminal: Entry
+    seen: Seen | None = None
+    """What its result has shown to its transaction."""
 
 
 class JournalStore(Protocol):
@@ -94,6 +99,7 @@ class JournalStore(Protocol):
         Raises:
             Denied: somebody in the chain may not act any more, or the approval that the call is made on
                 is used, expired or taken back; nothing was changed.
+            MovedError: another process has gone on with the transaction; nothing was changed.
             RateLimited: it comes too soon after the calls before it; nothing was changed.
             BudgetExceeded: some `spent + held + amount` would exceed its cap; nothing was changed.
         """
@@ -223,6 +229,7 @@ class Journal:
         Raises:
             Denied: somebody in the chain may not act any more, or the approval is good no more; nothing
                 was reserved.
+            MovedError: another process has gone on with the transaction; nothing was reserved.
             RateLimited: it comes too soon; nothing was reserved.
             BudgetExceeded: a cap does not hold the quote; nothing was reserved.
         """
@@ -230,7 +237,10 @@ class Journal:
         with anyio.CancelScope(shield=True):
             intent, approval = self._scribe.intent(record), record.approval
             used = None if approval is None else (approval.id, self._scribe.used(record, approval))
-            opened = await self._store.open(Opening(record.call.id, quote, intent, principal, used))
+            step = None if record.turn is None else record.turn.step
+            opened = await self._store.open(Opening(record.call.id, quote, intent, principal, used, step))
+            if record.turn is not None:
+                record.turn.kept()
             record.intent, record.notices = opened.receipt, opened.notices
         outcome = Outcome.UNKNOWN
         failure: BaseException | None = None
@@ -249,7 +259,9 @@ class Journal:
             settlement = record.settlement = record.settlement or _unsettled(failure, record)
             with anyio.CancelScope(shield=True):
                 terminal = self._scribe.terminal(record, outcome, settlement)
-                record.receipt = await self._store.close(Closing(record.call.id, settlement, terminal))
+                record.receipt = await self._store.close(
+                    Closing(record.call.id, settlement, terminal, record.seen)
+                )
 
     async def recover(self) -> int:
         """Close every intent that a vanished process left open as `unknown`, charging what it held."""

@@ -8,7 +8,8 @@ The order is the security argument, so it is written here and configured nowhere
 * authenticate: what follows speaks of a principal, never of a token
 * resolve: what this chain may not see does not exist for it; nothing runs for strangers
 * screen arguments: guards may redact, and what follows must judge what will really be sent
-* decide: on the final arguments, for every actor of the chain; where a rule wants it, a human agrees first
+* decide: on the final arguments and on all that the transaction has read, for every actor of the chain;
+  where a rule wants it, a human agrees first
 * reserve and record intent: one durable commit before anything leaves; a crash cannot hide a call
 * invoke: the only place that runs third-party code
 * settle: as soon as the upstream has answered; a blocked result has still been paid for
@@ -30,6 +31,7 @@ from broker.catalog.interface import Catalog
 from broker.connector import Line
 from broker.consents import Consents, Question
 from broker.errors import Because, Denied, UnknownTarget, UpstreamRefused
+from broker.flow.transactions import Transactions, Turn
 from broker.grants import Delegator
 from broker.guardrails.interface import Guards, Stage
 from broker.guardrails.relay import ScreenedCaller
@@ -38,7 +40,7 @@ from broker.inflight import InFlight
 from broker.journal import Journal
 from broker.ledger.interface import Notice, Quote
 from broker.ledger.prices import Prices
-from broker.model import Answer, Call, CallId, Grant, Json, Kind, MicroUSD, Principal, Situation, Target
+from broker.model import Answer, Call, CallId, Grant, Json, Kind, MicroUSD, Principal, Target
 from broker.policy.interface import Decision, Obligations, Policy
 from broker.record import CallRecord
 from broker.redaction import WITHHELD, MutedCaller, Redactor
@@ -75,6 +77,7 @@ class Pipeline:
         prices: Prices,
         journal: Journal,
         inflight: InFlight,
+        transactions: Transactions,
     ) -> None:
         self.identity = identity
         self.catalog = catalog
@@ -85,6 +88,7 @@ class Pipeline:
         self.prices = prices
         self.journal = journal
         self.inflight = inflight
+        self.transactions = transactions
 
     async def call(self, call: Call) -> Released:
         """Do what the call asks, if its whole chain may, and hand out the result.
@@ -96,21 +100,19 @@ class Pipeline:
             principal = await self._authenticate(record)
             target = record.target = self._resolve(principal, call)
             params = record.params = self.guards.screen(call.params, Stage.ARGUMENTS, target, record.findings)
-            decision = record.decision = self.policy.decide(principal, target, params, Situation())
-            if decision.consents:
-                principal, target = await self._with_consent(record, principal, target, decision)
-            _enforce(record.decision, principal, target)
-            hop = await self.delegator.plan_for(principal, target, call) if target.agent else None
-            quote = self.prices.quote(principal, target)
-            _keep_within(record.decision, quote)
-            with self.inflight.flight(record, principal):  # a revocation cancels what is in here
-                # reserve + intent: one commit; leaving: charge + outcome, one commit
-                async with self.journal.hold(record, principal, quote) as hold:
-                    answer = await self._invoke(record, principal, target, params, hop)
-                    hold.settle(answer)
-                    body = self.guards.screen(answer.body, Stage.RESULT, target, record.findings)
-                    body = _on_its_terms(record, body)
-        return _released(record, body)
+            while True:  # once, unless another process goes on with the transaction meanwhile
+                turn, principal, target = await self._decide(record, principal, target, params)
+                with turn:
+                    hop = await self.delegator.plan_for(principal, target, call) if target.agent else None
+                    quote = self.prices.quote(principal, target)
+                    _keep_within(record, quote)
+                    with self.inflight.flight(record, principal):  # a revocation cancels what is in here
+                        # reserve + intent: one commit; leaving: charge + outcome, one commit
+                        async with self.journal.hold(record, principal, quote) as hold:
+                            answer = await self._invoke(record, principal, target, params, hop)
+                            hold.settle(answer)
+                            body = self._screen_result(record, target, answer.body)
+                    return _released(record, body)
 
     async def visible(self, token: str, kind: Kind, delegation: str | None = None) -> Sequence[Target]:
         """What exists for this chain: the same answer that `call` resolves by.
@@ -122,6 +124,49 @@ class Pipeline:
         if delegation is not None:
             principal = await self.identity.delegated(principal, delegation)
         return self.policy.visible(principal, self.catalog.targets(kind))
+
+    async def _decide(
+        self, record: CallRecord, principal: Principal, target: Target, params: Json
+    ) -> tuple[Turn, Principal, Target]:
+        """Judge the call on what its transaction has done. Who gets the turn enters it before all else.
+
+        Where rules want that, humans have to agree; then everything is looked at and judged again, for
+        while they thought about it the caller may have been suspended, or a rule or the target changed.
+
+        Raises:
+            Denied: a rule or a human says no. PendingApproval: a human has not answered yet.
+        """
+        while True:
+            turn = record.turn = await self.transactions.turn(principal, record.call, target, params)
+            decision, question = self._judge(record, principal, target, params, turn)
+            if decision.permitted:
+                return turn, principal, target
+            if await self.transactions.moved(turn):
+                continue
+            if question is None:
+                raise _denied(decision, principal, target)
+            record.approval = await self.consents.obtain(question)
+            principal = await self._authenticate(record)
+            target = record.target = self._resolve(principal, record.call)
+
+    def _judge(
+        self, record: CallRecord, principal: Principal, target: Target, params: Json, turn: Turn
+    ) -> tuple[Decision, Question | None]:
+        """The verdict, and what humans have to be asked if they could change it.
+
+        What they have agreed to counts if it is still what is asked for.
+        """
+        situation, approval = turn.situation, record.approval
+        decision = record.decision = self.policy.decide(principal, target, params, situation)
+        record.approval = None
+        if not decision.consents:
+            return decision, None
+        asked = Question(record.call, principal, target, params, situation, decision, turn.step.transaction)
+        if approval is None or not self.consents.covers(approval, asked):
+            return decision, asked
+        record.approval, agreed = approval, replace(situation, approved=approval.rules)
+        decision = record.decision = self.policy.decide(principal, target, params, agreed)
+        return decision, None
 
     async def _authenticate(self, record: CallRecord) -> Principal:
         """Who calls, in which chain, for which call. Whose delegation fails is recorded all the same."""
@@ -142,32 +187,6 @@ class Pipeline:
             )
         return target
 
-    async def _with_consent(
-        self, record: CallRecord, principal: Principal, target: Target, decision: Decision
-    ) -> tuple[Principal, Target]:
-        """Have humans agree to what the rules want agreed to; then look at everything and decide again.
-
-        While they thought about it the caller may have been suspended, a rule or a target changed. What
-        they have agreed to counts only if it is still what is asked for.
-
-        Raises:
-            PendingApproval: they have not answered yet. Denied: they have said no.
-        """
-        call, params = record.call, record.params
-        while decision.consents:
-            asked = Question(call, principal, target, params, Situation(), decision)
-            approval = await self.consents.obtain(asked)
-            principal = await self._authenticate(record)
-            target = record.target = self._resolve(principal, call)
-            decision = record.decision = self.policy.decide(principal, target, params, Situation())
-            asked = Question(call, principal, target, params, Situation(), decision)
-            if self.consents.covers(approval, asked):
-                record.approval = approval
-                agreed = Situation(approved=approval.rules)
-                record.decision = self.policy.decide(principal, target, params, agreed)
-                break
-        return principal, target
-
     async def _invoke(
         self, record: CallRecord, principal: Principal, target: Target, params: Json, hop: Grant | None
     ) -> Answer:
@@ -182,7 +201,19 @@ class Pipeline:
                 said = {"message": f"`{target.connector}` refused; {WITHHELD}", "data": None}
             safe = self.guards.screen(said, Stage.RESULT, target, record.findings)
             refusal.message, refusal.data = safe["message"], safe["data"]
+            self._remember(record, target, safe)
             raise
+
+    def _screen_result(self, record: CallRecord, target: Target, body: Json) -> Json:
+        """What may be handed out of a result; its transaction remembers what it has shown."""
+        body = self.guards.screen(body, Stage.RESULT, target, record.findings)
+        body = _on_its_terms(record, body)
+        self._remember(record, target, body)
+        return body
+
+    def _remember(self, record: CallRecord, target: Target, body: Json) -> None:
+        if record.turn is not None:
+            record.seen = self.transactions.see(record.turn, target, body)
 
     async def _hand_over(self, call: Call, principal: Principal, hop: Grant) -> str:
         parent = call.delegation or call.token
@@ -204,19 +235,19 @@ class Pipeline:
         )
 
 
-def _enforce(decision: Decision, principal: Principal, target: Target) -> None:
-    if not decision.permitted:
-        raise Denied(
-            f"`{principal.agent.id}` may not use `{target.name}`",
-            because=decision.because or (Because("default", "no rule permits it"),),
-            hint=decision.hint,
-        )
+def _denied(decision: Decision, principal: Principal, target: Target) -> Denied:
+    return Denied(
+        f"`{principal.agent.id}` may not use `{target.name}`",
+        because=decision.because or (Because("default", "no rule permits it"),),
+        hint=decision.hint,
+    )
 
 
-def _keep_within(decision: Decision, quote: Quote) -> None:
+def _keep_within(record: CallRecord, quote: Quote) -> None:
     """Refuse what may cost more than the rules that permit it allow, before it is spent."""
-    most = decision.obligations.max_cost
-    if most is not None and quote.amount > most:
+    decision = record.decision
+    most = decision.obligations.max_cost if decision else None
+    if decision and most is not None and quote.amount > most:
         raise Denied(
             f"this call may cost {_usd(quote.amount)}, and the rules that permit it allow {_usd(most)}",
             because=decision.because,

@@ -164,9 +164,9 @@ class Consents:
             case State.APPROVED:
                 return asked
             case State.PENDING:
-                raise _pending(asked)
+                raise _pending(asked, question.decision.because)
             case _:
-                raise _refused(asked)
+                raise _refused(asked, question.decision.because)
 
     def covers(self, approval: Approval, question: Question) -> bool:
         """Whether what was agreed to is still what is asked for, now that all was looked at again."""
@@ -364,36 +364,32 @@ def _purpose(approval_id: ApprovalId) -> str:
     return f"approval {approval_id}"
 
 
-def _pending(asked: Approval) -> PendingApproval:
+def _pending(asked: Approval, because: tuple[Because, ...]) -> PendingApproval:
     roles = sorted({term.approver for term in asked.missing})
     until = datetime.fromtimestamp(asked.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     whom = " and ".join(f"`{role}`" for role in roles)
     return PendingApproval(
         f"a human has to agree before `{asked.agent}` may use `{asked.target}`",
         approval={"id": asked.id, "waits_for": roles, "expires_at": until},
-        because=_because(asked),
+        because=because,
         hint=f"approval `{asked.id}` is asked of {whom} until {until}; nothing was done yet:"
         " call again with the same arguments once it is granted",
     )
 
 
-def _refused(asked: Approval) -> Denied:
+def _refused(asked: Approval, because: tuple[Because, ...]) -> Denied:
     if asked.state is State.DENIED:
         said = f": {asked.reason}" if asked.reason else ""
         return Denied(
             f"a human was asked and does not agree that `{asked.agent}` uses `{asked.target}`{said}",
-            because=_because(asked),
+            because=because,
             hint="do not repeat this call; do without it, or tell whoever gave you the task",
         )
     return Denied(
         f"the approval `{asked.id}` was {asked.state} before the call began",
-        because=_because(asked),
+        because=because,
         hint="call again to ask for another one",
     )
-
-
-def _because(asked: Approval) -> tuple[Because, ...]:
-    return tuple(Because(term.rule, term.text) for term in asked.terms)
 
 
 def _entry(approval: Approval, event: Event, facts: Facts) -> Entry:

@@ -59,10 +59,10 @@ class Opening:
     quote: Quote
     intent: Entry
     principal: Principal
-    used: tuple[ApprovalId, Entry] | None = None
-    """The approval that the call is made on, and the record of that: used up unless it reaches further."""
     step: Step | None = None
     """What the call adds to its transaction."""
+    used: tuple[ApprovalId, Entry] | None = None
+    """The approval that the call is made on, and the record of that: used up unless it reaches further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +238,7 @@ class Journal:
             intent, approval = self._scribe.intent(record), record.approval
             used = None if approval is None else (approval.id, self._scribe.used(record, approval))
             step = None if record.turn is None else record.turn.step
-            opened = await self._store.open(Opening(record.call.id, quote, intent, principal, used, step))
+            opened = await self._store.open(Opening(record.call.id, quote, intent, principal, step, used))
             if record.turn is not None:
                 record.turn.kept()
             record.intent, record.notices = opened.receipt, opened.notices

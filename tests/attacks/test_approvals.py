@@ -185,7 +185,7 @@ async def main(path, approval, name):
             used = approval, Entry("acme", Event.APPROVAL_USED, {"approval": approval, "used_by": call})
             intent = Entry("acme", Event.CALL_INTENT, {}, call, "rita")
             try:
-                await store.journal.open(Opening(call, Quote(0, "free", ()), intent, WHO, used))
+                await store.journal.open(Opening(call, Quote(0, "free", ()), intent, WHO, used=used))
                 print("opened", call, flush=True)
             except Denied:
                 pass

@@ -111,7 +111,7 @@ async def take_back(store: Store, one: Approval) -> Verdict:
 
 async def open_on(store: Store, call: str, one: Approval, principal: Principal = NOBODY, quoted=None) -> None:
     used = (one.id, event(Event.APPROVAL_USED, one, used_by=call))
-    await store.journal.open(Opening(call, quoted or quote(10), intent(call), principal, used))
+    await store.journal.open(Opening(call, quoted or quote(10), intent(call), principal, used=used))
 
 
 async def told(store: Store, *kinds: Event) -> list[str]:

@@ -96,6 +96,8 @@ class Question:
     params: Json
     situation: Situation
     decision: Decision
+    transaction: str
+    """What the call belongs to, by whichever token."""
 
 
 class Consents:
@@ -162,9 +164,9 @@ class Consents:
             case State.APPROVED:
                 return asked
             case State.PENDING:
-                raise _pending(asked)
+                raise _pending(asked, question.decision.because)
             case _:
-                raise _refused(asked)
+                raise _refused(asked, question.decision.because)
 
     def covers(self, approval: Approval, question: Question) -> bool:
         """Whether what was agreed to is still what is asked for, now that all was looked at again."""
@@ -214,7 +216,7 @@ class Consents:
             subject=principal.subject,
             chain=tuple(actor.id for actor in principal.actors),
             grants=tuple(grant.id for grant in principal.grants),
-            transaction=principal.transaction,
+            transaction=question.transaction,
             call=question.call.id,
             method=question.call.method,
             target=target.name,
@@ -239,8 +241,8 @@ class Consents:
         who = [principal.organisation, principal.subject, [actor.id for actor in principal.actors]]
         what = [question.call.method, target.kind, target.name, target.connector, target.upstream_name]
         rules = [[t.rule, t.approver, t.four_eyes, t.not_owner] for t in terms]
-        chain = [principal.transaction]
-        call = [principal.transaction, [grant.id for grant in principal.grants], arguments]
+        chain = [question.transaction]
+        call = [question.transaction, [grant.id for grant in principal.grants], arguments]
         return Keys(
             call=self._key(Reach.CALL, who, what, rules, call),
             chain=self._key(Reach.CHAIN, who, what, rules, chain),
@@ -362,36 +364,32 @@ def _purpose(approval_id: ApprovalId) -> str:
     return f"approval {approval_id}"
 
 
-def _pending(asked: Approval) -> PendingApproval:
+def _pending(asked: Approval, because: tuple[Because, ...]) -> PendingApproval:
     roles = sorted({term.approver for term in asked.missing})
     until = datetime.fromtimestamp(asked.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     whom = " and ".join(f"`{role}`" for role in roles)
     return PendingApproval(
         f"a human has to agree before `{asked.agent}` may use `{asked.target}`",
         approval={"id": asked.id, "waits_for": roles, "expires_at": until},
-        because=_because(asked),
+        because=because,
         hint=f"approval `{asked.id}` is asked of {whom} until {until}; nothing was done yet:"
         " call again with the same arguments once it is granted",
     )
 
 
-def _refused(asked: Approval) -> Denied:
+def _refused(asked: Approval, because: tuple[Because, ...]) -> Denied:
     if asked.state is State.DENIED:
         said = f": {asked.reason}" if asked.reason else ""
         return Denied(
             f"a human was asked and does not agree that `{asked.agent}` uses `{asked.target}`{said}",
-            because=_because(asked),
+            because=because,
             hint="do not repeat this call; do without it, or tell whoever gave you the task",
         )
     return Denied(
         f"the approval `{asked.id}` was {asked.state} before the call began",
-        because=_because(asked),
+        because=because,
         hint="call again to ask for another one",
     )
-
-
-def _because(asked: Approval) -> tuple[Because, ...]:
-    return tuple(Because(term.rule, term.text) for term in asked.terms)
 
 
 def _entry(approval: Approval, event: Event, facts: Facts) -> Entry:

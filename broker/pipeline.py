@@ -101,7 +101,7 @@ class Pipeline:
             target = record.target = self._resolve(principal, call)
             params = record.params = self.guards.screen(call.params, Stage.ARGUMENTS, target, record.findings)
             while True:  # once, unless another process goes on with the transaction meanwhile
-                principal, target, turn = await self._decide(record, principal, target, params)
+                turn, principal, target = await self._decide(record, principal, target, params)
                 with turn:
                     hop = await self.delegator.plan_for(principal, target, call) if target.agent else None
                     quote = self.prices.quote(principal, target)
@@ -134,36 +134,48 @@ class Pipeline:
 
     async def _decide(
         self, record: CallRecord, principal: Principal, target: Target, params: Json
-    ) -> tuple[Principal, Target, Turn]:
-        """Judge the call on what its transaction has done; where rules want it, humans agree first.
+    ) -> tuple[Turn, Principal, Target]:
+        """Judge the call on what its transaction has done. Who gets the turn enters it before all else.
 
-        While they think about it the caller may be suspended, a rule or a target changed: everything is
-        looked at and decided again, and what they have agreed to counts only if it is still what is asked
-        for. Who gets the turn enters it before all else.
+        Where rules want that, humans have to agree; then everything is looked at and judged again, for
+        while they thought about it the caller may have been suspended, or a rule or the target changed.
 
         Raises:
-            Denied: a rule or a human says no. PendingApproval: nobody has answered yet.
+            Denied: a rule or a human says no. PendingApproval: a human has not answered yet.
         """
-        approval = None
         while True:
             turn = record.turn = await self.transactions.turn(principal, record.call, target, params)
-            record.situation = turn.situation
-            decision = self.policy.decide(principal, target, params, turn.situation)
-            asked = Question(record.call, principal, target, params, turn.situation, decision)
-            agreed = approval is not None and self.consents.covers(approval, asked)
-            if approval is not None and agreed:
-                consented = record.situation = replace(turn.situation, approved=approval.rules)
-                decision = self.policy.decide(principal, target, params, consented)
-            record.decision, record.approval = decision, approval if agreed else None
+            decision, question = self._judge(record, principal, target, params, turn)
             if decision.permitted:
-                return principal, target, turn
+                return turn, principal, target
             if await self.transactions.moved(turn):
                 continue
-            if agreed or not decision.consents:
-                raise _denial(decision, principal, target)
-            approval = await self.consents.obtain(asked)
+            if question is None:
+                raise _denied(decision, principal, target)
+            record.approval = await self.consents.obtain(question)
             principal = await self._authenticate(record)
             target = record.target = self._resolve(principal, record.call)
+
+    def _judge(
+        self, record: CallRecord, principal: Principal, target: Target, params: Json, turn: Turn
+    ) -> tuple[Decision, Question | None]:
+        """The verdict, and what humans have to be asked if they could change it.
+
+        What they have agreed to counts if it is still what is asked for.
+        """
+        situation, approval = turn.situation, record.approval
+        record.situation = situation
+        decision = record.decision = self.policy.decide(principal, target, params, situation)
+        record.approval = None
+        if not decision.consents:
+            return decision, None
+        asked = Question(record.call, principal, target, params, situation, decision, turn.step.transaction)
+        if approval is None or not self.consents.covers(approval, asked):
+            return decision, asked
+        agreed = record.situation = replace(situation, approved=approval.rules)
+        record.approval = approval
+        decision = record.decision = self.policy.decide(principal, target, params, agreed)
+        return decision, None
 
     async def _authenticate(self, record: CallRecord) -> Principal:
         """Who calls, in which chain, for which call. Whose delegation fails is recorded all the same."""
@@ -232,7 +244,7 @@ class Pipeline:
         )
 
 
-def _denial(decision: Decision, principal: Principal, target: Target) -> Denied:
+def _denied(decision: Decision, principal: Principal, target: Target) -> Denied:
     return Denied(
         f"`{principal.agent.id}` may not use `{target.name}`",
         because=decision.because or (Because("default", "no rule permits it"),),

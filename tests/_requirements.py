@@ -556,6 +556,7 @@ THREATS = (
                         "test_what_was_approved_for_an_agent_alone_is_not_approved_for_it_on_behalf_of_another",
                         "test_what_was_approved_under_one_delegation_is_not_approved_under_another",
                         "test_what_was_approved_in_one_transaction_is_not_approved_in_the_next",
+                        "test_a_task_goes_on_under_a_new_token_and_so_does_what_was_approved_for_it",
                         "test_another_target_with_the_same_arguments_is_not_what_was_approved",
                         "test_what_is_approved_for_a_chain_holds_there_until_its_end_and_nowhere_else",
                         "test_what_is_approved_for_an_agent_is_not_approved_for_it_in_another_chain",
@@ -606,6 +607,7 @@ THREATS = (
                         "test_a_suspension_while_a_call_waits_for_its_answer_is_not_undone_by_the_answer",
                         "test_a_rule_that_came_after_the_approval_is_obeyed",
                         "test_an_approval_that_would_not_do_any_more_is_not_used",
+                        "test_what_was_read_after_the_approval_is_judged_when_the_call_is_made",
                     )
                 },
             ),

@@ -59,10 +59,10 @@ class Asking(Agency):
         """From now on a human has to agree to what goes to a target."""
         self.rule(rule, f'@approval("{approver}")', target)
 
-    def rule(self, rule: str, more: str = "", target: str = "shop__refund") -> None:
+    def rule(self, rule: str, more: str = "", target: str = "shop__refund", when: str = "") -> None:
         """From now on a rule is in force."""
         head = f'@id("{rule}") @reason("because of {rule}") {more}'
-        text = f'{head}\nforbid (principal, action == Action::"call", resource == Tool::"{target}");\n'
+        text = f'{head}\nforbid (principal, action == Action::"call", resource == Tool::"{target}"){when};\n'
         self._file(rule).write_text(text)
         self.app.policy.reload()
 

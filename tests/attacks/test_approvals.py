@@ -442,6 +442,42 @@ async def test_a_rule_that_came_after_the_approval_is_obeyed():
         assert house.shop.refunds == []
 
 
+async def test_what_was_read_after_the_approval_is_judged_when_the_call_is_made():
+    async with asking() as house:
+        rita = await house.enrol("rita")
+        token = await rita.token()
+        tainted = ' when { context.taint.contains("untrusted-source") }'
+        house.rule("careful", '@approval("privacy")', when=tainted)
+        before = pending(await refund(rita, token))
+        (asked,) = await house.pending()
+        assert (asked.taint, asked.rules) == ((), {"refund"})
+        await house.approve(before)
+        assert made(await rita.call("shop__look", {}, token=token))
+        after = pending(await refund(rita, token))
+        assert after != before
+        (asked,) = [one for one in await house.pending() if one.id == after]
+        assert (asked.taint, asked.rules) == (("untrusted-source",), {"refund", "careful"})
+        await house.approve(after)
+        house.rule("closed", when=tainted)
+        assert refused(await refund(rita, token)) == "`rita` may not use `shop__refund`"
+        assert house.shop.refunds == []
+
+
+async def test_a_task_goes_on_under_a_new_token_and_so_does_what_was_approved_for_it():
+    async with asking() as house:
+        rita = await house.enrol("rita")
+        params = {"name": "shop__refund", "arguments": REFUND}
+
+        async def under(task: str):
+            return (await rita.request("tools/call", params, token=await rita.token(), task=task)).json()
+
+        approval = pending(await under("order 7"))
+        await house.approve(approval)
+        assert pending(await under("order 8")) != approval
+        assert made(await under("order 7"))
+        assert house.shop.refunds == [("ada", 20)]
+
+
 async def test_an_approval_that_was_taken_back_opens_no_call():
     async with asking() as house:
         rita = await house.enrol("rita")

@@ -26,7 +26,13 @@ Task = Annotated[
     typer.Option("--task", help="All trees of a task, or of a transaction, instead of one call's."),
 ]
 _LOOK_S = 0.5
-_STYLES = {"ok": "green", "tool_error": "yellow", "unknown": "yellow", "cancelled": "yellow"}
+_STYLES = {
+    "ok": "green",
+    "pending_approval": "yellow",
+    "tool_error": "yellow",
+    "unknown": "yellow",
+    "cancelled": "yellow",
+}
 
 
 @app.command()

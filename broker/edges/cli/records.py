@@ -59,6 +59,8 @@ def story(records: Sequence[LoggedRecord]) -> Iterator[tuple[str, str]]:
         yield "arguments", _committed(part(first, "arguments"))
     if "decision" in first.body:
         yield "decision", _decision(part(first, "decision"))
+    if (approval := last.body.get("approval") or first.body.get("approval")) is not None:
+        yield "approval", f"{approval}  (`broker approvals show {approval}`)"
     for finding in findings(records):
         yield "finding", _finding(finding)
     if "spend" in first.body:

@@ -21,6 +21,8 @@ def an(kind: type) -> errors.BrokerError:
     match kind:
         case errors.NotDeclared:
             return kind("it is so", required={"sampling": {}})
+        case errors.PendingApproval:
+            return kind("it is so", approval={"id": "a1"})
         case errors.RateLimited:
             return kind("it is so", retry_after_s=1)
         case errors.PendingApproval:
@@ -46,10 +48,10 @@ def test_an_error_that_is_not_in_the_table_takes_the_row_of_its_nearest_ancestor
         (errors.BrokerError, 1, 500),
         (errors.InvalidRequest, 2, 400),
         (errors.Denied, 3, 403),
+        (errors.PendingApproval, 3, 403),
         (errors.Blocked, 3, 422),
         (errors.BudgetExceeded, 3, 429),
         (errors.RateLimited, 3, 429),
-        (errors.PendingApproval, 3, 403),
         (errors.Unauthenticated, 4, 401),
         (errors.UnknownTarget, 5, 404),
         (errors.UpstreamLost, 1, 504),
@@ -67,6 +69,7 @@ def test_the_model_reads_what_a_smarter_model_could_have_avoided_and_the_host_th
     assert model == {
         errors.Refused,
         errors.Denied,
+        errors.PendingApproval,
         errors.Blocked,
         errors.RateLimited,
         errors.PendingApproval,

@@ -27,6 +27,7 @@ from broker.catalog.mount import Mount
 from broker.catalog.names import Names
 from broker.connector import Host
 from broker.credentials import Credentials
+from broker.definitions import Definitions
 from broker.edges.http import HostGuard
 from broker.edges.mcp.endpoint import McpEndpoint
 from broker.edges.oauth import routes as oauth_routes
@@ -34,6 +35,7 @@ from broker.edges.oauth.exchange import TokenExchange
 from broker.edges.oauth.revocation import Revoker
 from broker.errors import BrokerError, ConfigurationError, StorageUnavailable
 from broker.grants import Delegator, Grants
+from broker.guardrails.definitions import suspicions
 from broker.guardrails.screen import Screen
 from broker.identity.authenticator import TokenAuthenticator, access_tokens
 from broker.identity.chains import Chains
@@ -63,6 +65,9 @@ KEYS_LOOK_S = 0.25
 POLICY_LOOK_S = 1.0
 """How often the policy folder is looked at for changes, in seconds."""
 
+PINS_LOOK_S = 0.5
+"""How often it is looked whether a definition was approved, in seconds."""
+
 MANIFEST_LOOK_S = 1.0
 """How often it is looked whether a manifest has ended, in seconds."""
 
@@ -76,6 +81,7 @@ class Office:
     keys: Keys
     journal: Journal
     credentials: Credentials
+    definitions: Definitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,7 @@ class App:
     keys: Keys
     journal: Journal
     credentials: Credentials
+    definitions: Definitions
     policy: PolicyEngine
     catalog: LiveCatalog
     pipeline: Pipeline
@@ -106,7 +113,8 @@ async def office(settings: Settings, *, serve: bool = False) -> AsyncGenerator[O
     async with open_store(database, deployment=settings.deployment, serve=serve) as store:
         keys = await load_keys(store.keys, time.time)
         journal = Journal(store.journal, keys.digest)
-        yield Office(settings, store, keys, journal, Credentials(store.credentials))
+        definitions = Definitions(store.pins, settings.connectors, suspicions)
+        yield Office(settings, store, keys, journal, Credentials(store.credentials), definitions)
 
 
 @asynccontextmanager
@@ -132,6 +140,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         catalog = LiveCatalog(
             [_mount(name, section) for name, section in settings.connectors.items()],
             facts=load_facts(policies),
+            approvals=back.definitions,
             changed=partial(_catalogue_changed, policy, news),
         )
         inflight = InFlight(back.store.standing)
@@ -151,6 +160,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         tasks.start_soon(_publisher(settings, back).run)
         tasks.start_soon(_follow_keys, back.keys.tokens)
         tasks.start_soon(_follow_manifests, back)
+        tasks.start_soon(_follow_pins, back.definitions, catalog)
         tasks.start_soon(_Rules(policies, policy, guards, catalog).follow, back.journal, news)
         endpoint = _endpoint(settings, back, pipeline, catalog)
         tasks.start_soon(endpoint.run)
@@ -161,6 +171,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
                 keys=back.keys,
                 journal=back.journal,
                 credentials=back.credentials,
+                definitions=back.definitions,
                 policy=policy,
                 catalog=catalog,
                 pipeline=pipeline,
@@ -214,7 +225,7 @@ def _publisher(settings: Settings, back: Office) -> Publisher:
 def _mount(name: str, section: ConnectorSettings) -> Mount:
     prefix = name if section.prefix is None else section.prefix
     agent = None if section.agent is None else AgentId(section.agent)
-    return Mount(name, load(section.use), Names(prefix), section.timeout_s, agent)
+    return Mount(name, load(section.use), Names(prefix), section.timeout_s, agent, ask=section.pin == "approve")
 
 
 async def _open(settings: Settings, folder: Path, catalog: LiveCatalog, news: News, mount: Mount) -> None:
@@ -258,6 +269,19 @@ async def _follow_manifests(back: Office) -> None:
         except BrokerError as error:
             logger.warning("manifests were not looked at: %s", error.message)
         await anyio.sleep(MANIFEST_LOOK_S)
+
+
+async def _follow_pins(definitions: Definitions, catalog: LiveCatalog) -> None:
+    """Take what operators approve into use, whichever process they do it in."""
+    seen = await definitions.version()
+    while True:
+        await anyio.sleep(PINS_LOOK_S)
+        try:
+            if (version := await definitions.version()) != seen:
+                await catalog.readmit()
+                seen = version
+        except StorageUnavailable as error:
+            logger.warning("approvals of definitions were not read: %s", error.message)
 
 
 @dataclass(frozen=True, slots=True)

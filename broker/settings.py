@@ -96,6 +96,11 @@ class ConnectorSettings(Section):
         default=None,
         description="the agent that the upstream acts as: calls to it hand their caller's authority on",
     )
+    pin: Literal["first-use", "approve"] = Field(
+        default="first-use",
+        description="when a tool is new: `first-use` serves it as it is, unless something speaks against it;"
+        " `approve` waits for `broker connector approve`",
+    )
     settings: dict[str, Any] = Field(default_factory=dict, description="the connector's own settings")
 
 

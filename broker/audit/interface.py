@@ -31,6 +31,9 @@ class Event(StrEnum):
     DELEGATION_CREATED = "delegation.created"
     DELEGATION_REVOKED = "delegation.revoked"
     POLICY_CHANGED = "policy.changed"
+    DEFINITION_PINNED = "definition.pinned"
+    DEFINITION_QUARANTINED = "definition.quarantined"
+    DEFINITION_APPROVED = "definition.approved"
 
 
 class Outcome(StrEnum):

@@ -1,11 +1,12 @@
 """One connector in its place: its names, and the targets that its offer makes."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, cast
 
 from broker.catalog.names import Names
+from broker.catalog.pins import Pin
 from broker.catalog.results import expose_definition
 from broker.connector import Offer, Upstream
 from broker.model import AgentId, Json, Kind, MicroUSD, SideEffect, Target
@@ -27,17 +28,26 @@ OperatorFacts = Callable[[str], Facts]
 
 @dataclass(slots=True)
 class Mount:
-    """A connector, its names and time-out, the agent it acts as if it is one, and what it offered last."""
+    """A connector, its names and time-out, the agent it acts as if it is one, and what it offered last.
+
+    `ask`: nothing new of it is served before an operator has approved it.
+    """
 
     name: str
     upstream: Upstream
     names: Names
     timeout_s: float
     agent: AgentId | None = None
+    ask: bool = False
     opened: bool = False
     problem: str | None = None
     """Why it offers nothing now, for operators."""
     offer: Offer = field(default_factory=Offer)
+    """What may be served of it."""
+    listed: Sequence[Json] = ()
+    """The definitions of its tools as they came, served or not."""
+    waiting: tuple[Pin, ...] = ()
+    """Definitions that are not served before an operator approves them."""
 
     def targets(self, operator: OperatorFacts) -> Iterator[Target]:
         """Everything in the last offer, under outside names."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from broker.audit.interface import Log
 from broker.credentials import CredentialStore
+from broker.definitions import PinStore
 from broker.grants import GrantKeeper
 from broker.identity.interface import AgentStore, KeyStore, ReplayStore, Standing
 from broker.journal import JournalStore
@@ -22,6 +23,7 @@ class Store:
     keys: KeyStore
     credentials: CredentialStore
     replays: ReplayStore
+    pins: PinStore
     log: Log
     ledger: LedgerReader
     signals: Signals

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from broker.configuration.load import Loaded
     from broker.configuration.places import Key
     from broker.credentials import Credentials
+    from broker.definitions import Definitions
     from broker.identity.interface import AgentStore
     from broker.identity.keys import Keys
     from broker.journal import Journal
@@ -66,6 +67,11 @@ class Office(Protocol):
     @property
     def credentials(self) -> "Credentials":
         """Changes secrets, keys and tokens."""
+        ...
+
+    @property
+    def definitions(self) -> "Definitions":
+        """Which definitions of tools are approved."""
         ...
 
 

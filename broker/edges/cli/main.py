@@ -20,7 +20,7 @@ NOUNS = {
     "token": "Get an access token as an agent",
     "keys": "Keys that sign access tokens: list, rotate",
     "host": "Register the broker in an agent host: list, print, add",
-    "connector": "Connectors: list, check",
+    "connector": "Connectors: list, check, approve",
     "tool": "Tools as an agent sees them: list",
     "call": "Call a tool as an agent",
     "calls": "Recorded calls: tail, show, tree",

@@ -18,6 +18,7 @@ from broker.storage.sqlite.connection import connect_reader, connect_writer, pre
 from broker.storage.sqlite.credentials import SqliteCredentials
 from broker.storage.sqlite.grants import SqliteGrants
 from broker.storage.sqlite.journal import SqliteJournal
+from broker.storage.sqlite.pins import SqlitePins
 from broker.storage.sqlite.reading import SqliteLedger, SqliteLog
 from broker.storage.sqlite.writer import Writer
 from broker.storage.store import Store
@@ -59,6 +60,7 @@ async def open_store(
                 keys=SqliteKeys(writer, reader),
                 credentials=credentials,
                 replays=credentials,
+                pins=SqlitePins(writer, reader),
                 log=SqliteLog(writer, reader, bulk),
                 ledger=SqliteLedger(reader),
                 signals=LocalSignals(),

@@ -22,6 +22,7 @@ from broker.storage.sqlite.connection import Connection
 from broker.storage.sqlite.credential_books import CredentialBooks
 from broker.storage.sqlite.grant_books import GrantBooks
 from broker.storage.sqlite.logs import MICRO, Logs
+from broker.storage.sqlite.pins import PinBooks
 from broker.storage.sqlite.sightings import Sightings
 from broker.storage.sqlite.standing import Standing
 
@@ -36,6 +37,7 @@ class Books:
         self._accounts = Accounts(connection, node=node)
         self.credentials = CredentialBooks(connection, self._logs)
         self.grants = GrantBooks(connection, self._logs)
+        self.pins = PinBooks(connection, self._logs)
         self._standing = Standing(connection)
         self._sightings = Sightings(connection)
         self._version = -1

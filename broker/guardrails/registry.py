@@ -1,0 +1,10 @@
+"""Which guards are there? The names that files in `policies/guardrails/` may configure."""
+
+from collections.abc import Mapping
+
+from broker.guardrails.conduct import Maker
+from broker.guardrails.secrets.detector import make_secrets
+
+GUARDS: Mapping[str, Maker] = {
+    "secrets": make_secrets,
+}

@@ -35,7 +35,9 @@ from broker.edges.oauth.exchange import TokenExchange
 from broker.edges.oauth.revocation import Revoker
 from broker.errors import BrokerError, ConfigurationError, StorageUnavailable
 from broker.grants import Delegator, Grants
-from broker.guardrails.definitions import suspicions
+from broker.guardrails.conduct import load_conduct
+from broker.guardrails.injection.poisoning import suspicions
+from broker.guardrails.registry import GUARDS
 from broker.guardrails.screen import Screen
 from broker.identity.authenticator import TokenAuthenticator, access_tokens
 from broker.identity.chains import Chains
@@ -134,7 +136,8 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
             logger.warning("closed %d calls as unknown that the last run left open", closed)
         policies = policies_dir(settings)
         policy = PolicyEngine(policies)
-        guards = Screen(settings.limits, policies, back.keys.digest)
+        conduct = load_conduct(policies, shipped_policies(), GUARDS)
+        guards = Screen(settings.limits, conduct, back.keys.digest)
         await back.journal.policy_changed(policy.version)
         news = News(back.store)
         catalog = LiveCatalog(
@@ -309,7 +312,7 @@ class _Rules:
             news.tell("policy", {"version": self.policy.version})
 
     def _reload(self) -> None:
-        facts, conduct = load_facts(self.folder), self.guards.read_conduct(self.folder)
+        facts, conduct = load_facts(self.folder), load_conduct(self.folder, shipped_policies(), GUARDS)
         self.policy.reload()
         self.catalog.refacts(facts)
         self.guards.adopt(conduct)

@@ -29,7 +29,7 @@ from broker.catalog.interface import Catalog
 from broker.connector import Line
 from broker.errors import Because, Denied, UnknownTarget, UpstreamRefused
 from broker.grants import Delegator
-from broker.guardrails.interface import Guards, Stage
+from broker.guardrails.interface import Guards, Scene, Stage
 from broker.guardrails.relay import ScreenedCaller
 from broker.identity.interface import Authenticator
 from broker.inflight import InFlight
@@ -85,7 +85,9 @@ class Pipeline:
         async with self.journal.recorded(call) as record:
             principal = await self._authenticate(record)
             target = record.target = self._resolve(principal, call)
-            params = record.params = self.guards.screen(call.params, Stage.ARGUMENTS, target, record.findings)
+            scene = Scene.of(principal, target)
+            params = await self.guards.screen(call.params, Stage.ARGUMENTS, scene, record.findings)
+            record.params = params
             record.decision = self.policy.decide(principal, target, params, Situation())
             _enforce(record.decision, principal, target)
             hop = await self.delegator.plan_for(principal, target, call) if target.agent else None
@@ -95,7 +97,7 @@ class Pipeline:
                 async with self.journal.hold(record, principal, quote) as hold:
                     answer = await self._invoke(record, principal, target, params, hop)
                     hold.settle(answer)
-                    body = self.guards.screen(answer.body, Stage.RESULT, target, record.findings)
+                    body = await self.guards.screen(answer.body, Stage.RESULT, scene, record.findings)
         return _released(record, body)
 
     async def visible(self, token: str, kind: Kind, delegation: str | None = None) -> Sequence[Target]:
@@ -138,7 +140,8 @@ class Pipeline:
             return await self.catalog.invoke(record.call.method, target, params, line)
         except UpstreamRefused as refusal:
             said: Json = {"message": refusal.message, "data": refusal.data}
-            safe = self.guards.screen(said, Stage.RESULT, target, record.findings)
+            scene = Scene.of(principal, target)
+            safe = await self.guards.screen(said, Stage.RESULT, scene, record.findings)
             refusal.message, refusal.data = safe["message"], safe["data"]
             raise
 
@@ -152,7 +155,7 @@ class Pipeline:
         level = call.meta.get("io.modelcontextprotocol/logLevel")
         return Line(
             call_id=call.id,
-            caller=ScreenedCaller(call.caller, self.guards, target, record.findings),
+            caller=ScreenedCaller(call.caller, self.guards, Scene.of(principal, target), record.findings),
             organisation=principal.organisation,
             agent=principal.agent.id,
             wants_progress="progressToken" in call.meta,

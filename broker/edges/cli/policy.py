@@ -34,10 +34,11 @@ def loaded_policies(folder: Path) -> "PolicyEngine":
     """
     from broker.catalog.facts import load_facts
     from broker.guardrails.conduct import load_conduct
-    from broker.guardrails.secrets import Secrets
+    from broker.guardrails.registry import GUARDS
     from broker.policy.engine import PolicyEngine
+    from broker.policy.load import shipped_policies
 
     engine = PolicyEngine(folder)
     load_facts(folder)
-    load_conduct(folder, Secrets().types)
+    load_conduct(folder, shipped_policies(), GUARDS)
     return engine

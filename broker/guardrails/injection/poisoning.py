@@ -1,0 +1,2 @@
+"""x"""
+def suspicions(a,b): return []

@@ -1,0 +1,12 @@
+"""Which guards are there? The names that files in `policies/guardrails/` may configure."""
+
+from collections.abc import Mapping
+
+from broker.guardrails.conduct import Maker
+from broker.guardrails.injection.detector import make_injection
+from broker.guardrails.secrets.detector import make_secrets
+
+GUARDS: Mapping[str, Maker] = {
+    "injection": make_injection,
+    "secrets": make_secrets,
+}

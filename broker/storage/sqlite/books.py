@@ -22,7 +22,7 @@ from broker.storage.sqlite.connection import Connection
 from broker.storage.sqlite.credential_books import CredentialBooks
 from broker.storage.sqlite.grant_books import GrantBooks
 from broker.storage.sqlite.logs import MICRO, Logs
-from broker.storage.sqlite.pins import PinBooks
+from broker.storage.sqlite.pin_books import PinBooks
 from broker.storage.sqlite.sightings import Sightings
 from broker.storage.sqlite.standing import Standing
 

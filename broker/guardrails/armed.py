@@ -1,7 +1,9 @@
 """What do the guards that are in force find in a message?"""
 
 import logging
+import traceback
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import cast
 
 import anyio
@@ -50,9 +52,8 @@ class Armed:
                 continue
             try:
                 spans = detector.detect(message, literals)
-            except Exception:
-                logger.exception("guard %s failed", self.names[number])
-                yield self.unread(number)
+            except Exception as error:  # noqa: BLE001 - whatever the reason, the message is not read
+                yield self._failed(number, error)
                 continue
             yield from _ruled(spans, ruled, number)
 
@@ -72,15 +73,20 @@ class Armed:
             try:
                 with anyio.fail_after(reviewer.within_s):
                     spans = await reviewer.review(message, found)
-            except Exception:
-                logger.exception("guard %s failed", self.names[number])
-                more.append(self.unread(number))
+            except Exception as error:  # noqa: BLE001 - whatever the reason, the message is not read
+                more.append(self._failed(number, error))
                 continue
             more += _ruled(spans, ruled, number)
         return more
 
-    def unread(self, number: int) -> Verdict:
-        """A guard has not read the message; its file says what is done then."""
+    def _failed(self, number: int, error: Exception) -> Verdict:
+        """A guard has not read the message; its file says what is done then.
+
+        Of the error only its type and place are logged: its text may hold what was being read.
+        """
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}"
+        logger.error("guard %s failed: %s", self.names[number], what)
         return Verdict(0, 0, UNREAD, self.guards[number].unread, number)
 
 

@@ -85,7 +85,7 @@ class House:
         return self.upstream
 
     # guards
-    def screen(self, content, stage, target, findings):
+    async def screen(self, content, stage, scene, findings):
         self.steps.append(f"screen {stage}")
         if stage is self.blocks:
             findings.append(Finding("secrets@1", stage, "private-key", Action.BLOCK, "/x", 9, "00"))

@@ -54,10 +54,11 @@ class Secrets:
         data = message.text.encode()
         found: list[_Found] = []
         for tried in {f.id: f for keyword in hits for f in self._of_keyword[keyword]}.values():
-            found += [(start, end, tried.id) for start, end in tried.find(data)]
-        marks = sorted((end - len(mark), end) for mark in hits.keys() & self._marks for end in hits[mark])
-        if len(data) != len(message.text):
-            marks = _in_bytes(message.text, marks)
+            places: Iterable[tuple[int, int]] = ()
+            if tried.kind is SecretKind.KEY:
+                places = _holding(message, [end for k in tried.keywords for end in hits.get(k, ())])
+            found += [(start, end, tried.id) for start, end in tried.find(data, places)]
+        marks = _marks(message, hits, self._marks)
         found += [(start, end, ASSIGNED) for start, end in find_assigned(data, marks)]
         return _spans(message.text, data, self._most_telling(found)) if found else []
 
@@ -97,13 +98,32 @@ def _spans(text: str, data: bytes, found: Iterable[_Found]) -> list[Span]:
     return [Span(places[start], places[end], kind) for start, end, kind in ordered]
 
 
+def _marks(message: Message, hits: Hits, marks: frozenset[str]) -> list[tuple[int, int]]:
+    """The places of the marks, in bytes; of two that overlap the first."""
+    places: list[tuple[int, int]] = []
+    for start, end in sorted((end - len(mark), end) for mark in hits.keys() & marks for end in hits[mark]):
+        if not places or start >= places[-1][1]:
+            places.append((start, end))
+    return _in_bytes(message.text, places)
+
+
+def _holding(message: Message, ends: Iterable[int]) -> list[tuple[int, int]]:
+    """The passages that hold some offsets, in bytes."""
+    numbers = {message.number_at(end - 1) for end in ends}
+    return _in_bytes(message.text, [message.bounds(number) for number in sorted(numbers)])
+
+
 def _in_bytes(text: str, places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Places in code points, in order, as places in UTF-8."""
+    if text.isascii():
+        return list(places)
     at = size = 0
     found: list[tuple[int, int]] = []
     for start, end in places:
         size += len(text[at:start].encode())
-        at = start
-        found.append((size, size + len(text[start:end].encode())))
+        length = len(text[start:end].encode())
+        found.append((size, size + length))
+        at, size = (end, size + length) if end > start else (start, size)
     return found
 
 

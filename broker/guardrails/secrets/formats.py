@@ -5,9 +5,10 @@ text is. Texts are UTF-8 bytes here: offsets are turned into code points once, b
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from math import log2
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -72,10 +73,20 @@ class Format:
     entropy: float
     samples: tuple[tuple[str, Pattern], ...]
 
-    def find(self, text: bytes) -> Iterator[tuple[int, int]]:
-        """The secrets of this form, without the placeholders."""
+    def find(self, text: bytes, passages: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """The secrets of this form, without the placeholders.
+
+        Args:
+            text: all passages with seams between them.
+            passages: those that hold a keyword. A rule that would read on to a far end (private keys)
+                is tried on each by itself; the others stop at a seam anyway.
+        """
         covered = 0
-        for found in _within_passages(self.pattern, text):
+        if self.kind is SecretKind.KEY:
+            matches = chain.from_iterable(self.pattern.finditer(text, *place) for place in passages)
+        else:
+            matches = _within_passages(self.pattern, text)
+        for found in matches:
             start, end = self._secret(found)
             if end - start < 2 or start < covered or self._harmless(text, found.span(), (start, end)):
                 continue

@@ -1,10 +1,10 @@
 """The operator's file: closed, and every mistake has a line."""
 
 import pytest
+from broker.guardrails.formats import SecretKind
 
 from broker.errors import ConfigurationError
 from broker.guardrails.conduct import load_conduct
-from broker.guardrails.formats import SecretKind
 from broker.guardrails.interface import Action, Stage
 from broker.policy.load import shipped_policies
 

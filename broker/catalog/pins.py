@@ -168,7 +168,9 @@ class _Judge:
         # What was never approved claims nothing: else a refused tool could keep a name from its owner.
         approved = [pin for pin in known if pin.approved is not None]
         self._others = frozenset(pin.exposed for pin in approved if pin.connector != connector)
-        self._looks = {skeleton(pin.exposed): pin for pin in approved}
+        self._looks: dict[str, Pin] = {}
+        for pin in approved:
+            self._note(pin)
         self._offered: frozenset[str] = frozenset()
 
     def judged(self, tools: Sequence[Json]) -> list[Pin]:
@@ -188,15 +190,21 @@ class _Judge:
         if because:
             return replace(pin, offered=tool, offered_digest=digest, because=because)
         pin = replace(pin, approved=tool, digest=digest, by="first use")
-        self._looks[skeleton(pin.exposed)] = pin
+        self._note(pin)
         return pin
+
+    def _note(self, pin: Pin) -> None:
+        """Remember what an approved name looks like: outside, and among those of its own connector."""
+        self._looks[skeleton(pin.exposed)] = pin
+        if pin.connector == self._connector:
+            self._looks[f"/{skeleton(pin.tool)}"] = pin
 
     def _against(self, tool: Json, pin: Pin) -> str:
         """Why a definition that nobody approved has to wait; "" if it need not."""
         doubts = [*self._suspect(tool, self._others)]
         if pin.approved is not None:
             return "; ".join([f"changed: {', '.join(_differing(pin.approved, tool))}", *doubts])
-        double = self._looks.get(skeleton(pin.exposed))
+        double = self._looks.get(skeleton(pin.exposed)) or self._looks.get(f"/{skeleton(pin.tool)}")
         if double is not None and (double.connector, double.tool) != (pin.connector, pin.tool):
             same = "has the name of" if double.exposed == pin.exposed else "looks like"
             doubts.append(f"{same} `{double.exposed}` of {double.connector}")

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 
+from broker.guardrails.classifier import make_classifier
 from broker.guardrails.conduct import Maker
 from broker.guardrails.injection.detector import make_injection
 from broker.guardrails.secrets.detector import make_secrets
 
 GUARDS: Mapping[str, Maker] = {
+    "classifier": make_classifier,
     "injection": make_injection,
     "secrets": make_secrets,
 }

@@ -3,6 +3,7 @@
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import anyio
 import anyio.to_thread
@@ -15,6 +16,7 @@ from broker.guardrails.fit import fits
 from broker.guardrails.interface import Action, Finding, Scene, Stage
 from broker.guardrails.message import Message, Passage, Path
 from broker.guardrails.spans import Verdict, resolve, rewritten
+from broker.guardrails.streams import ScreenedText
 from broker.model import Json
 from broker.settings import LimitSettings
 
@@ -91,6 +93,31 @@ class Screen:
             raise
         except Exception as error:
             raise self._unreadable(error, reading) from error
+
+    def stream(self, stage: Stage, scene: Scene, findings: list[Finding]) -> ScreenedText:
+        """Screen a text while it is being written. A reviewer does not read streams: its file says what then.
+
+        Raises:
+            Blocked: a reviewer is in force whose file says to pass nothing on that it has not read.
+        """
+        reading = self._begin(stage, scene, findings)
+        unread = [reading.armed.unread(n) for n, _ in reading.armed.reviewers if reading.rulings[n]]
+        self._settle(reading, "", unread)
+        return ScreenedText(partial(self._look_at, reading), partial(self._settle, reading), reading.limits.size)
+
+    def _look_at(self, reading: _Reading, text: str) -> Sequence[Verdict]:
+        try:
+            return reading.look(Message([Passage(text, step="text")], reading.stage, reading.scene))
+        except Exception as error:
+            raise self._unreadable(error, reading) from error
+
+    def _settle(self, reading: _Reading, text: str, verdicts: Sequence[Verdict]) -> str:
+        """Record what was found in a piece of a stream; the piece as it may be passed on."""
+        piece = Message([Passage(text, step="text")], reading.stage, reading.scene)
+        changed = self._rewrite(piece, verdicts, reading)
+        if reading.blocked:
+            raise _refusal(reading)
+        return changed[0].value if changed else text
 
     def _begin(self, stage: Stage, scene: Scene, findings: list[Finding]) -> _Reading:
         armed = self._armed

@@ -26,6 +26,7 @@ NOUNS = {
     "calls": "Recorded calls: tail, show, tree",
     "audit": "The log: verify, prove, export, checkpoint, keys",
     "policy": "Policies: check",
+    "guard": "Guards: check a text, evaluate a labelled file",
     "budget": "What is spent and held: list",
     "config": "The configuration in force and its schema: show, schema",
 }

@@ -18,7 +18,6 @@ _FULL = 12.0
 _DISCUSSED = 2.0
 _DISCUSSION_REACH = 300
 _QUOTED = 0.5
-_MOST_EVIDENCE = 2000
 _QUOTES = {'"': '"', "`": "`", "“": "”", "«": "»", "„": "“", "‘": "’"}
 _LONGEST_QUOTE = 160
 
@@ -49,19 +48,31 @@ class Injection:
 
 
 def weighed(lower: str, hits: Hits) -> list[tuple[int, int, float]]:
-    """Stretches with evidence and their points, heaviest first where they overlap."""
-    found = sorted(evidence(lower, hits), key=lambda e: (e.start, e.end))[:_MOST_EVIDENCE]
-    if not found:
-        return []
-    windows = sorted(_windows(lower, found), key=lambda window: -window[2])
-    taken: list[tuple[int, int, float]] = []
-    for start, end, points in windows:
-        if all(end <= other[0] or other[1] <= start for other in taken):
-            taken.append((start, end, points))
-    return taken
+    """Stretches with evidence and their points, in order; of those that overlap the heaviest."""
+    found = sorted(evidence(lower, hits), key=lambda one: (one.start, one.end))
+    return [
+        (start, end, _in_context(lower, start, end, families))
+        for start, end, families in _heaviest(_windows(lower, found))
+    ]
 
 
-def _windows(lower: str, found: Sequence[Evidence]) -> Iterator[tuple[int, int, float]]:
+_Window = tuple[int, int, Mapping[str, float]]
+
+
+def _heaviest(windows: Iterator[_Window]) -> Iterator[_Window]:
+    best: _Window | None = None
+    for window in windows:
+        if best is None or window[0] >= best[1]:
+            if best is not None:
+                yield best
+            best = window
+        elif sum(window[2].values()) > sum(best[2].values()):
+            best = window
+    if best is not None:
+        yield best
+
+
+def _windows(lower: str, found: Sequence[Evidence]) -> Iterator[_Window]:
     """For each place the evidence that begins within reach of it, in the same text."""
     for number, first in enumerate(found):
         if number and found[number - 1].start == first.start:
@@ -69,15 +80,16 @@ def _windows(lower: str, found: Sequence[Evidence]) -> Iterator[tuple[int, int, 
         limit = first.start + WINDOW
         seam = lower.find("\x01", first.start, limit)
         limit = seam if seam >= 0 else limit
-        best: dict[str, float] = {}
+        families: dict[str, float] = {}
         end = first.end
-        for one in found[number:]:
+        for at in range(number, len(found)):
+            one = found[at]
             if one.start >= limit:
                 break
             points = one.weight * (_QUOTED if _is_quoted(lower, one) else 1.0)
-            best[one.family] = max(best.get(one.family, 0.0), points)
+            families[one.family] = max(families.get(one.family, 0.0), points)
             end = max(end, one.end)
-        yield first.start, end, _in_context(lower, first.start, end, best)
+        yield first.start, end, families
 
 
 def _in_context(lower: str, start: int, end: int, families: Mapping[str, float]) -> float:

@@ -34,6 +34,7 @@ from broker.guardrails.relay import ScreenedCaller
 from broker.identity.interface import Authenticator
 from broker.inflight import InFlight
 from broker.journal import Journal
+from broker.ledger.interface import Notice
 from broker.ledger.prices import Prices
 from broker.model import Answer, Call, CallId, Grant, Json, Kind, MicroUSD, Principal, Situation, Target
 from broker.policy.interface import Decision, Policy
@@ -50,6 +51,8 @@ class Released:
     root: str
     cost: MicroUSD
     receipt: Receipt | None
+    notices: tuple[Notice, ...] = ()
+    """What is to be told of the budgets above it."""
 
 
 class Pipeline:
@@ -176,4 +179,4 @@ def _enforce(decision: Decision, principal: Principal, target: Target) -> None:
 def _released(record: CallRecord, body: Json) -> Released:
     cost = record.settlement.amount if record.settlement else MicroUSD(0)
     root = record.root or record.call.id
-    return Released(body, record.call.id, record.parent, root, cost, record.receipt)
+    return Released(body, record.call.id, record.parent, root, cost, record.receipt, record.notices)

@@ -92,6 +92,9 @@ class ConnectorSettings(Section):
         description='names are `<prefix>__<tool>`; default: the name; "" passes names on',
     )
     timeout_s: float = Field(default=300.0, gt=0, description="seconds after which a call counts as lost")
+    max_concurrent: int = Field(
+        default=64, ge=1, description="calls at a time; further ones wait, each agent in its turn"
+    )
     agent: str | None = Field(
         default=None,
         description="the agent that the upstream acts as: calls to it hand their caller's authority on",

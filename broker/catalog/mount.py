@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, cast
 
+from broker.catalog.breaker import State
+from broker.catalog.delivery import Delivery
 from broker.catalog.names import Names
 from broker.catalog.pins import Pin
 from broker.catalog.results import expose_definition
@@ -38,6 +40,8 @@ class Mount:
     names: Names
     timeout_s: float
     agent: AgentId | None = None
+    most: int = 64
+    """Calls at a time."""
     ask: bool = False
     opened: bool = False
     problem: str | None = None
@@ -48,6 +52,17 @@ class Mount:
     """The definitions of its tools as they came, served or not."""
     waiting: tuple[Pin, ...] = ()
     """Definitions that are not served before an operator approves them."""
+    delivery: Delivery = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.delivery = Delivery(self.name, self.upstream, self.timeout_s, self.most)
+
+    @property
+    def state(self) -> str:
+        """`ok`, `failed` where it offers nothing, `resting` where it is left alone after failures."""
+        if self.problem:
+            return "failed"
+        return "ok" if self.delivery.breaker.state is State.CLOSED else "resting"
 
     def targets(self, operator: OperatorFacts) -> Iterator[Target]:
         """Everything in the last offer, under outside names."""

@@ -14,6 +14,7 @@ from broker.catalog.facts import load_facts
 from broker.catalog.installed import GROUP, installed, load
 from broker.configuration.load import load_settings
 from broker.guardrails.screen import Screen
+from broker.ledger.rules import load_budgets
 from broker.policy.engine import PolicyEngine
 from broker.policy.load import shipped_policies
 from broker.settings import LimitSettings
@@ -78,6 +79,9 @@ def test_a_policy_file_is_one_that_the_broker_loads(block: Block, tmp_path: Path
     elif "tools" in keys:
         _into(tmp_path / "tools" / "shown.yaml", block)
         load_facts(tmp_path)
+    elif keys & {"budgets", "rates"}:
+        _into(tmp_path / "budgets" / "shown.yaml", block)
+        load_budgets(tmp_path)
     else:
         _into(tmp_path / "guardrails" / "secrets.yaml", block)
         Screen(LimitSettings(), tmp_path, b"k" * 32)

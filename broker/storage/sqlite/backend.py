@@ -62,7 +62,7 @@ async def open_store(
                 replays=credentials,
                 pins=SqlitePins(writer, reader),
                 log=SqliteLog(writer, reader, bulk),
-                ledger=SqliteLedger(reader),
+                ledger=SqliteLedger(reader, clock),
                 signals=LocalSignals(),
             )
         finally:

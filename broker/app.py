@@ -235,7 +235,15 @@ def _mount(name: str, section: ConnectorSettings) -> Mount:
     prefix = name if section.prefix is None else section.prefix
     agent = None if section.agent is None else AgentId(section.agent)
     upstream = load(section.use)
-    return Mount(name, upstream, Names(prefix), section.timeout_s, agent, section.max_concurrent, section.pin == "approve")
+    return Mount(
+        name,
+        upstream,
+        Names(prefix),
+        section.timeout_s,
+        agent,
+        section.max_concurrent,
+        section.pin == "approve",
+    )
 
 
 async def _open(settings: Settings, folder: Path, catalog: LiveCatalog, news: News, mount: Mount) -> None:

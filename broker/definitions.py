@@ -114,7 +114,13 @@ def _approved(now: Pin | None, shown: Pin, by: str) -> Pin:
             hint="look at it again, then approve",
         )
     return replace(
-        now, approved=now.offered, digest=now.offered_digest, by=by, offered=None, offered_digest="", because=""
+        now,
+        approved=now.offered,
+        digest=now.offered_digest,
+        by=by,
+        offered=None,
+        offered_digest="",
+        because="",
     )
 
 
@@ -129,7 +135,11 @@ def _entries(connector: str, before: "dict[tuple[str, str], Pin]", news: Sequenc
     for start in range(0, len(first), _EACH):
         tools = [{"tool": _ascii(pin.tool), "digest": pin.digest} for pin in first[start : start + _EACH]]
         entries.append(
-            Entry(SYSTEM_LOG, Event.DEFINITION_PINNED, {"connector": connector, "tools": tools, "by": "first use"})
+            Entry(
+                SYSTEM_LOG,
+                Event.DEFINITION_PINNED,
+                {"connector": connector, "tools": tools, "by": "first use"},
+            )
         )
     return entries
 

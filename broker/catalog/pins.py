@@ -18,7 +18,17 @@ from typing import Any, Protocol, cast
 
 from broker.model import Json
 
-PINNED = ("name", "title", "description", "inputSchema", "outputSchema", "annotations", "execution", "icons", "_meta")
+PINNED = (
+    "name",
+    "title",
+    "description",
+    "inputSchema",
+    "outputSchema",
+    "annotations",
+    "execution",
+    "icons",
+    "_meta",
+)
 """The parts of a definition that a hash covers: all that the protocol gives a meaning."""
 
 _READ = ("title", "description", "icons", "_meta")

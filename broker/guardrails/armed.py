@@ -87,6 +87,10 @@ class Armed:
         where = traceback.extract_tb(error.__traceback__)[-1]
         what = f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}"
         logger.error("guard %s failed: %s", self.names[number], what)
+        return self.unread(number)
+
+    def unread(self, number: int) -> Verdict:
+        """What it means that a guard has not read a message."""
         return Verdict(0, 0, UNREAD, self.guards[number].unread, number)
 
 

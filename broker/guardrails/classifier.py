@@ -14,9 +14,10 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import anyio
 import anyio.to_thread
@@ -27,7 +28,7 @@ from broker.guardrails.gate import Gate
 from broker.guardrails.injection.detector import Injection
 from broker.guardrails.injection.rules import evidence
 from broker.guardrails.interface import Span
-from broker.guardrails.message import SEAM, Message
+from broker.guardrails.message import Message
 from broker.guardrails.scene import Stage
 
 PACKAGE = "stackone_defender"
@@ -48,7 +49,11 @@ _LONGEST_SENTENCE = 240
 _WIDTHS = (32, 64, 128, _TOKENS)
 """Texts are padded to one of these: a quantised score depends on it, and equal texts get equal scores."""
 
-LEVELS: Mapping[str, tuple[float, float]] = {"low": (0.94, 0.30), "medium": (0.88, 0.325), "high": (0.77, 0.325)}
+LEVELS: Mapping[str, tuple[float, float]] = {
+    "low": (0.94, 0.30),
+    "medium": (0.88, 0.325),
+    "high": (0.77, 0.325),
+}
 """How much is a finding: at least so much attack, and less than so much talk of one."""
 
 _SENTENCE = re.compile(r"[^.!?\n\x01]*(?:[.!?]+(?=\s)|\n|\x01|[.!?]+|\Z)")
@@ -215,10 +220,7 @@ def packaged_model() -> Model:
         ConfigurationError: it is not installed, or is another than the one that was measured.
     """
     try:
-        import numpy
-        import onnxruntime
-        import tokenizers
-
+        numpy, onnxruntime, tokenizers = map(import_module, ("numpy", "onnxruntime", "tokenizers"))
         spec = find_spec(PACKAGE)
     except ImportError as error:
         raise _missing() from error
@@ -226,10 +228,10 @@ def packaged_model() -> Model:
         raise _missing()
     folder = Path(next(iter(spec.submodule_search_locations))) / _MODEL
     data = {name: _verified(folder / name, digest) for name, digest in _KNOWN.items()}
-    options = cast("Any", onnxruntime.SessionOptions())
+    options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(data["model_quantized.onnx"], options, ["CPUExecutionProvider"])
-    tokenizer = cast("Any", tokenizers.Tokenizer.from_str(data["tokenizer.json"].decode()))
+    tokenizer = tokenizers.Tokenizer.from_str(data["tokenizer.json"].decode())
     tokenizer.no_padding()
     tokenizer.enable_truncation(_TOKENS)
     return _Onnx(session, tokenizer, numpy)

@@ -17,7 +17,6 @@ from broker.errors import ConfigurationError
 from broker.guardrails.armed import UNREAD, Armed
 from broker.guardrails.message import Message, Passage
 from broker.guardrails.scene import Scene, Stage
-from broker.model import Json
 
 BENIGN = "benign"
 _KIB = 1024
@@ -92,12 +91,13 @@ def read_samples(path: Path) -> Iterator[Sample]:
 
 def _sample(line: str, place: str) -> Sample:
     try:
-        fields: Json = json.loads(line)
+        fields = json.loads(line)
         text, label = fields["text"], fields["label"]
         kind, source = fields.get("kind", label), fields.get("source", "")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(
-            f"{place}: is no sample", hint='write {"text": "...", "label": "benign", "kind": "...", "source": "..."}'
+            f"{place}: is no sample",
+            hint='write {"text": "...", "label": "benign", "kind": "...", "source": "..."}',
         ) from error
     if not all(isinstance(value, str) for value in (text, label, kind, source)):
         raise ConfigurationError(f"{place}: `text`, `label`, `kind` and `source` are texts")

@@ -103,7 +103,9 @@ class Screen:
         reading = self._begin(stage, scene, findings)
         unread = [reading.armed.unread(n) for n, _ in reading.armed.reviewers if reading.rulings[n]]
         self._settle(reading, "", unread)
-        return ScreenedText(partial(self._look_at, reading), partial(self._settle, reading), reading.limits.size)
+        return ScreenedText(
+            partial(self._look_at, reading), partial(self._settle, reading), reading.limits.size
+        )
 
     def _look_at(self, reading: _Reading, text: str) -> Sequence[Verdict]:
         try:

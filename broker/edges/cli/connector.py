@@ -40,8 +40,9 @@ def list_(ctx: typer.Context, config: Config = None, as_json: AsJson = False) ->
     """What is installed, and which of it is enabled. Installed is not enabled."""
     settings = configured(config).settings
     enabled = settings.connectors
-    pins = on_the_state(ctx, settings, _pins) if settings.state_dir.is_dir() else []
-    rows = [
+    none: Sequence[Pin] = ()
+    pins = on_the_state(ctx, settings, _pins) if settings.state_dir.is_dir() else none
+    rows: list[dict[str, object]] = [
         {
             "connector": name,
             "use": section.use,
@@ -53,7 +54,10 @@ def list_(ctx: typer.Context, config: Config = None, as_json: AsJson = False) ->
     ]
     used = {section.use for section in enabled.values()}
     installed = sorted(entry.name for entry in entry_points(group=GROUP) if entry.name not in used)
-    rows += [{"connector": "(not enabled)", "use": name, "prefix": "-", "approved": "-", "waiting": "-"} for name in installed]
+    rows += [
+        {"connector": "(not enabled)", "use": name, "prefix": "-", "approved": "-", "waiting": "-"}
+        for name in installed
+    ]
     columns = ("connector", "use", "prefix", "approved", "waiting")
     Output(as_json=as_json).rows(columns, rows, empty="no connector is installed")
 
@@ -162,7 +166,9 @@ def _told(pin: "Pin", parts: "Mapping[str, tuple[object, object]]") -> str:
     for part, (before, after) in parts.items():
         lines.append(f"  {part}")
         old, new = _lines(before), _lines(after)
-        lines += [f"    {line}" for line in unified_diff(old, new, n=1, lineterm="") if line[:2] not in _HEADS]
+        lines += [
+            f"    {line}" for line in unified_diff(old, new, n=1, lineterm="") if line[:2] not in _HEADS
+        ]
     return visible("\n".join(lines))
 
 

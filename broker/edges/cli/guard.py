@@ -34,7 +34,9 @@ Where = Annotated[
 Tool = Annotated[str, typer.Option("--tool", help="The exposed name of the tool it comes from or goes to.")]
 Labels = Annotated[list[str] | None, typer.Option("--label", help="A label of that tool; may be repeated.")]
 Roles = Annotated[list[str] | None, typer.Option("--role", help="A role of the caller; may be repeated.")]
-Samples = Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines with `text`, `label`, `kind`, `source`.")]
+Samples = Annotated[
+    Path, typer.Argument(metavar="FILE", help="JSON lines with `text`, `label`, `kind`, `source`.")
+]
 Only = Annotated[str | None, typer.Option("--guard", help="Only the figures of this guard.")]
 BySource = Annotated[bool, typer.Option("--by-source", help="Group by `source` instead of `kind`.")]
 
@@ -121,7 +123,9 @@ def eval_(
     if as_json:
         output.item({"rates": rows, "latency": took}, "")
         return
-    output.rows(("guard", "label", "group", "found", "of", "rate", "from", "to"), rows, empty="no guard is in force")
+    output.rows(
+        ("guard", "label", "group", "found", "of", "rate", "from", "to"), rows, empty="no guard is in force"
+    )
     output.note("  ".join(f"{name} {value}" for name, value in took.items()))
 
 

@@ -54,6 +54,4 @@ class Concept:
 
 def _joined(a: str, b: str) -> bool:
     """Whether two characters beside each other belong to one word."""
-    return (
-        (a.isalnum() or a == "_") and (b.isalnum() or b == "_") and a < _UNSPACED and b < _UNSPACED
-    )
+    return (a.isalnum() or a == "_") and (b.isalnum() or b == "_") and a < _UNSPACED and b < _UNSPACED

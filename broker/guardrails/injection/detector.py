@@ -18,7 +18,7 @@ _FULL = 12.0
 _DISCUSSED = 2.0
 _DISCUSSION_REACH = 300
 _QUOTED = 0.5
-_QUOTES = {'"': '"', "`": "`", "“": "”", "«": "»", "„": "“", "‘": "’"}
+_QUOTES = {'"': '"', "`": "`", "“": "”", "«": "»", "„": "“", "\u2018": "\u2019"}
 _LONGEST_QUOTE = 160
 
 
@@ -113,7 +113,7 @@ def _is_quoted(lower: str, one: Evidence) -> bool:
     for mark in before[::-1]:
         if mark in _QUOTES:
             closing = after.find(_QUOTES[mark])
-            return 0 <= closing and "\x01" not in after[:closing]
+            return closing >= 0 and "\x01" not in after[:closing]
     return False
 
 

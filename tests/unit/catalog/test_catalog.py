@@ -69,7 +69,12 @@ class Trusting:
 @asynccontextmanager
 async def catalogue(*mounts, facts=lambda _: Facts(), approvals=None):
     changes = []
-    catalog = LiveCatalog(mounts, facts=facts, approvals=approvals or Trusting(), changed=lambda targets, kinds: changes.append(kinds))
+    catalog = LiveCatalog(
+        mounts,
+        facts=facts,
+        approvals=approvals or Trusting(),
+        changed=lambda targets, kinds: changes.append(kinds),
+    )
     catalog.changes = changes
     with anyio.fail_after(10):
         async with catalog.running(open_nothing):

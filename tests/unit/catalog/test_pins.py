@@ -28,12 +28,17 @@ JSON = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(["description", "inputSchema", "annotations", "title"]), JSON, min_size=2))
+@given(
+    st.dictionaries(st.sampled_from(["description", "inputSchema", "annotations", "title"]), JSON, min_size=2)
+)
 def test_the_order_of_keys_does_not_matter_to_a_hash(parts):
     assert digest_of("c", parts) == digest_of("c", dict(reversed(parts.items())))
 
 
-@given(st.sampled_from(["name", "title", "description", "inputSchema", "outputSchema", "annotations", "_meta"]), JSON)
+@given(
+    st.sampled_from(["name", "title", "description", "inputSchema", "outputSchema", "annotations", "_meta"]),
+    JSON,
+)
 def test_every_part_and_the_server_count_in_a_hash(part, value):
     changed = {**tool(), part: value}
     assert (digest_of("c", changed) == digest_of("c", tool())) == (changed == tool())
@@ -50,7 +55,9 @@ def test_a_changed_description_waits_while_the_approved_one_serves():
 
 def test_a_changed_description_of_an_argument_waits_while_the_approved_one_serves():
     known = see(tool())
-    (pin,) = see(tool(inputSchema={"type": "object", "properties": {"path": {"type": "string"}}}), known=known)
+    (pin,) = see(
+        tool(inputSchema={"type": "object", "properties": {"path": {"type": "string"}}}), known=known
+    )
     assert (pin.waits, pin.serves) == (True, True)
 
 
@@ -96,7 +103,9 @@ def test_the_difference_names_the_parts_that_differ():
     assert difference(pin) == {"description": ("Reads a file.", "Other.")}
 
 
-@pytest.mark.parametrize("double", ["read_fi1e", "readFile", "read-file", "reаd_file", "READ_FILE", "ｒead_file"])
+@pytest.mark.parametrize(
+    "double", ["read_fi1e", "readFile", "read-file", "re\u0430d_file", "READ_FILE", "\uff52ead_file"]
+)
 def test_names_that_look_alike_have_one_skeleton(double):
     assert skeleton("read_file") == skeleton(double)
 

@@ -54,10 +54,8 @@ def list_(ctx: typer.Context, config: Config = None, as_json: AsJson = False) ->
     ]
     used = {section.use for section in enabled.values()}
     installed = sorted(entry.name for entry in entry_points(group=GROUP) if entry.name not in used)
-    rows += [
-        {"connector": "(not enabled)", "use": name, "prefix": "-", "approved": "-", "waiting": "-"}
-        for name in installed
-    ]
+    blank: dict[str, object] = dict.fromkeys(("prefix", "approved", "waiting"), "-")
+    rows += [{"connector": "(not enabled)", "use": name} | blank for name in installed]
     columns = ("connector", "use", "prefix", "approved", "waiting")
     Output(as_json=as_json).rows(columns, rows, empty="no connector is installed")
 

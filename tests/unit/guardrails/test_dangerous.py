@@ -136,7 +136,7 @@ def test_the_operator_says_what_an_argument_is_for(tmp_path):
     assert kinds("note") == ["path-traversal"]
     assert kinds("path") == []
     path.write_text('roles:\n  "notes__*": {note: pathh}\n')
-    with pytest.raises(ConfigurationError, match="s.yaml:2: `pathh` is not one of"):
+    with pytest.raises(ConfigurationError, match=r"s\.yaml:2: `pathh` is not one of"):
         make_dangerous(read_yaml(path, "s.yaml"))
 
 

@@ -90,5 +90,5 @@ def test_hosts_that_the_operator_names_may_be_given_data(tmp_path):
     assert look(lenient, text) == []
     assert len(look(EXFILTRATION, text)) == 2
     path.write_text("everwhere: []\n")
-    with pytest.raises(ConfigurationError, match="s.yaml:1: unknown key `everwhere`"):
+    with pytest.raises(ConfigurationError, match=r"s\.yaml:1: unknown key `everwhere`"):
         make_exfiltration(read_yaml(path, "s.yaml"))

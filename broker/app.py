@@ -48,6 +48,7 @@ from broker.identity.token_keys import TokenKeys
 from broker.inflight import InFlight
 from broker.journal import Journal
 from broker.ledger.prices import Prices
+from broker.ledger.rules import load_budgets
 from broker.model import AgentId, Json, Kind, Target
 from broker.pipeline import Pipeline
 from broker.policy.engine import PolicyEngine
@@ -61,6 +62,9 @@ logger = logging.getLogger("broker.app")
 
 KEYS_LOOK_S = 0.25
 """How often the signing keys are looked at for changes, in seconds."""
+
+OVERRIDES_LOOK_S = 1.0
+"""How often it is looked whether an operator has overridden a cap, in seconds."""
 
 POLICY_LOOK_S = 1.0
 """How often the policy folder is looked at for changes, in seconds."""
@@ -128,6 +132,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
             logger.warning("closed %d calls as unknown that the last run left open", closed)
         policies = policies_dir(settings)
         policy = PolicyEngine(policies)
+        prices = Prices(load_budgets(policies))
         conduct = load_conduct(policies, shipped_policies(), GUARDS)
         guards = Screen(settings.limits, conduct, back.keys.digest)
         await back.journal.policy_changed(policy.version)
@@ -145,7 +150,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
             guards=guards,
             policy=policy,
             delegator=authority.delegator,
-            prices=Prices(),
+            prices=prices,
             journal=back.journal,
             inflight=inflight,
         )
@@ -153,8 +158,9 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         tasks.start_soon(inflight.watch, back.store.signals)
         tasks.start_soon(_publisher(settings, back).run)
         tasks.start_soon(_follow_keys, back.keys.tokens)
+        tasks.start_soon(_follow_overrides, back.store, prices)
         tasks.start_soon(_follow_manifests, back)
-        tasks.start_soon(_Rules(policies, policy, guards, catalog).follow, back.journal, news)
+        tasks.start_soon(_Rules(policies, policy, guards, prices, catalog).follow, back.journal, news)
         endpoint = _endpoint(settings, back, pipeline, catalog)
         tasks.start_soon(endpoint.run)
         async with catalog.running(partial(_open, settings, folder, catalog, news)):
@@ -217,7 +223,8 @@ def _publisher(settings: Settings, back: Office) -> Publisher:
 def _mount(name: str, section: ConnectorSettings) -> Mount:
     prefix = name if section.prefix is None else section.prefix
     agent = None if section.agent is None else AgentId(section.agent)
-    return Mount(name, load(section.use), Names(prefix), section.timeout_s, agent)
+    upstream = load(section.use)
+    return Mount(name, upstream, Names(prefix), section.timeout_s, agent, section.max_concurrent)
 
 
 async def _open(settings: Settings, folder: Path, catalog: LiveCatalog, news: News, mount: Mount) -> None:
@@ -253,6 +260,16 @@ async def _follow_keys(keys: TokenKeys) -> None:
             logger.warning("signing keys not read, the previous ones stay in use: %s", error.message)
 
 
+async def _follow_overrides(store: Store, prices: Prices) -> None:
+    """Take into use what operators have overridden. While it cannot be read the previous caps stay."""
+    while True:
+        try:
+            prices.override(await store.ledger.overrides())
+        except StorageUnavailable as error:
+            logger.warning("overridden caps were not read: %s", error.message)
+        await anyio.sleep(OVERRIDES_LOOK_S)
+
+
 async def _follow_manifests(back: Office) -> None:
     """Lower the level of agents whose manifest has ended."""
     while True:
@@ -265,11 +282,12 @@ async def _follow_manifests(back: Office) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """All that a policies folder decides: roles and rules, what is done about findings, facts of tools."""
+    """All that a policies folder decides: roles and rules, findings, budgets and facts of tools."""
 
     folder: Path
     policy: PolicyEngine
     guards: Screen
+    prices: Prices
     catalog: LiveCatalog
 
     async def follow(self, journal: Journal, news: News) -> None:
@@ -289,9 +307,11 @@ class _Rules:
 
     def _reload(self) -> None:
         facts, conduct = load_facts(self.folder), load_conduct(self.folder, shipped_policies(), GUARDS)
+        budgets = load_budgets(self.folder)
         self.policy.reload()
         self.catalog.refacts(facts)
         self.guards.adopt(conduct)
+        self.prices.adopt(budgets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,7 +382,7 @@ def _readiness(catalog: LiveCatalog) -> Callable[[Request], JSONResponse]:
         return JSONResponse(
             {
                 "status": "ready",
-                "connectors": {m.name: "failed" if m.problem else "ok" for m in catalog.mounts},
+                "connectors": {m.name: m.state for m in catalog.mounts},
             }
         )
 

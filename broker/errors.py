@@ -8,6 +8,7 @@
     │   ├── Denied                 the policies do not permit it
     │   ├── Blocked                a guard stopped the content
     │   ├── BudgetExceeded         a cap does not hold the worst case
+    │   ├── RateLimited            it comes too soon after the calls before it
     │   └── NotDeclared            it needs something the caller did not declare
     ├── UpstreamError              the remote system
     │   ├── UpstreamUnreachable    was never reached: nothing happened there
@@ -119,6 +120,29 @@ class BudgetExceeded(Refused):
     """A cap above this call does not hold its worst case."""
 
     code = "over_budget"
+
+
+class RateLimited(Refused):
+    """A rate does not let this call through yet.
+
+    Args:
+        message: as `BrokerError`. hint: as `BrokerError`. because: as `BrokerError`.
+        retry_after_s: seconds after which it would.
+    """
+
+    code = "rate_limited"
+
+    def __init__(
+        self, message: str, *, retry_after_s: int, hint: str | None = None, because: Sequence[Because] = ()
+    ) -> None:
+        super().__init__(message, hint=hint, because=because)
+        self.retry_after_s = retry_after_s
+
+    def as_object(self) -> dict[str, Any]:
+        """As `BrokerError.as_object`, with `retry_after_s`."""
+        shown = super().as_object()
+        shown["error"]["retry_after_s"] = self.retry_after_s
+        return shown
 
 
 class NotDeclared(Refused):

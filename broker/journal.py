@@ -18,7 +18,7 @@ from broker import errors
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts, Outcome, Receipt
 from broker.identity.attestation import level_of
 from broker.identity.interface import AgentStore
-from broker.ledger.interface import Quote, Settlement
+from broker.ledger.interface import NOTHING, Notice, Override, Quote, Settlement
 from broker.model import Agent, AgentId, AgentStatus, Answer, Call, Clock, MicroUSD, Principal, SideEffect
 from broker.record import CallRecord, Scribe
 
@@ -60,6 +60,14 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """The intent is in the log, and this is to be said of the budgets that hold it."""
+
+    receipt: Receipt
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Closing:
     """All that becomes true with a call's end, in one commit."""
 
@@ -76,12 +84,13 @@ class JournalStore(Protocol):
         StorageUnavailable: nothing can be written now.
     """
 
-    async def open(self, opening: Opening) -> Receipt:
+    async def open(self, opening: Opening) -> Opened:
         """Hold the quote in every budget above the call *and* append the intent, if all of the
         principal's chain may act at this moment: no intent comes after a committed revocation.
 
         Raises:
             Denied: somebody in the chain may not act any more; nothing was changed.
+            RateLimited: it comes too soon after the calls before it; nothing was changed.
             BudgetExceeded: some `spent + held + amount` would exceed its cap; nothing was changed.
         """
         ...
@@ -95,6 +104,10 @@ class JournalStore(Protocol):
 
     async def append(self, entry: Entry) -> Receipt:
         """Append one record."""
+        ...
+
+    async def override_budget(self, override: Override, entry: Entry) -> None:
+        """Keep an operator's other cap, in place of an earlier one for the same budget, *and* record it."""
         ...
 
     async def past(self, call: str) -> PastCall | None:
@@ -143,7 +156,7 @@ class Hold:
         record.answer = answer
         quoted = record.quote.amount if record.quote else MicroUSD(0)
         if answer.is_question:
-            record.settlement = Settlement(MicroUSD(0))
+            record.settlement = NOTHING
         elif answer.cost is None:
             record.settlement = Settlement(quoted)
         elif 0 <= answer.cost <= MOST:
@@ -199,21 +212,26 @@ class Journal:
     async def hold(self, record: CallRecord, principal: Principal, quote: Quote) -> AsyncGenerator[Hold]:
         """Reserve and record the intent in one commit; on leaving, settle and record the outcome in one.
 
+        Where a budget is running out the call is held back for a while before it is dispatched.
         Cancellation cannot come between a commit and its counterpart. A call cancelled before
         it was dispatched is released; one cancelled after that keeps its reserved amount.
 
         Raises:
             Denied: somebody in the chain may not act any more; nothing was reserved.
+            RateLimited: it comes too soon; nothing was reserved.
             BudgetExceeded: a cap does not hold the quote; nothing was reserved.
         """
         record.quote = quote
         with anyio.CancelScope(shield=True):
             intent = self._scribe.intent(record)
-            record.intent = await self._store.open(Opening(record.call.id, quote, intent, principal))
+            opened = await self._store.open(Opening(record.call.id, quote, intent, principal))
+            record.intent, record.notices = opened.receipt, opened.notices
         outcome = Outcome.UNKNOWN
         failure: BaseException | None = None
         try:
             await anyio.lowlevel.checkpoint_if_cancelled()
+            if record.notices:
+                await anyio.sleep(max(notice.wait_ms for notice in record.notices) / 1000)
             record.dispatched = True
             yield Hold(record)
             outcome = Outcome.TOOL_ERROR if record.answer and record.answer.failed else Outcome.OK
@@ -312,6 +330,17 @@ class Journal:
             await self.change_agent(agent, lambda now: now, by="broker", reason="its manifest has ended")
         return len(lapsed)
 
+    async def override_budget(self, override: Override) -> None:
+        """Put another cap in force for one budget until a time, and record who did it and why."""
+        facts: Facts = {
+            "budget": {"scope": override.scope, "window": override.window, "unit": override.unit},
+            "cap": override.cap,
+            "until": override.until,
+            "reason": override.reason,
+            "by": override.by,
+        }
+        await self._store.override_budget(override, Entry(SYSTEM_LOG, Event.BUDGET_CHANGED, facts))
+
     async def policy_changed(self, version: str) -> None:
         """Record which policies are in force from now on."""
         await self._store.append(Entry(SYSTEM_LOG, Event.POLICY_CHANGED, {"policy": version}))
@@ -339,7 +368,7 @@ def _outcome_of(error: BaseException, record: CallRecord) -> Outcome:  # noqa: P
     match error:
         case errors.Blocked():
             return Outcome.BLOCKED
-        case errors.BudgetExceeded():
+        case errors.BudgetExceeded() | errors.RateLimited():
             return Outcome.OVER_BUDGET
         case errors.UpstreamUnreachable() | errors.UpstreamRefused():
             return Outcome.UPSTREAM_ERROR
@@ -372,7 +401,7 @@ def _unsettled(failure: BaseException | None, record: CallRecord) -> Settlement:
     """
     held = record.quote.amount if record.quote else MicroUSD(0)
     known = not record.dispatched or isinstance(failure, _NOT_DONE)
-    return Settlement(MicroUSD(0)) if known else Settlement(held, estimated=held > 0)
+    return NOTHING if known else Settlement(held, estimated=held > 0)
 
 
 def _is_own(past: PastCall, principal: Principal) -> bool:

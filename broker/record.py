@@ -15,7 +15,7 @@ import orjson
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts, Outcome, Receipt
 from broker.errors import BrokerError
 from broker.guardrails.interface import Finding
-from broker.ledger.interface import Quote, Settlement
+from broker.ledger.interface import Budget, Notice, Quote, Settlement, Unit
 from broker.model import Answer, Call, Json, Principal, Target
 from broker.policy.interface import Decision
 
@@ -44,6 +44,12 @@ class CallRecord:
     """The verified call that this one was made for."""
     root: str | None = None
     """The call at the top of its tree; None: itself."""
+    redacted: int = 0
+    """How many values were taken out of the result because a rule asks for it."""
+    withheld: int = 0
+    """How many parts of the result were withheld because of that."""
+    notices: tuple[Notice, ...] = ()
+    """What is to be told of the budgets above it."""
     stopped: str | None = None
     """Why the broker itself ended it while it ran."""
 
@@ -69,11 +75,14 @@ class Scribe:
         """What is about to be done."""
         facts = self._common(record)
         if record.quote:
-            facts["spend"] = {
+            spend: Facts = {
                 "held": record.quote.amount,
                 "price": record.quote.price,
-                "budgets": [{"scope": b.scope, "cap": b.cap} for b in record.quote.budgets],
+                "budgets": [_budget(b) for b in record.quote.budgets],
             }
+            if any(b.unit is Unit.TOKENS for b in record.quote.budgets):
+                spend["tokens"] = record.quote.tokens
+            facts["spend"] = spend
         return _entry(record, Event.CALL_INTENT, facts)
 
     def terminal(self, record: CallRecord, outcome: Outcome, settlement: Settlement) -> Entry:
@@ -87,10 +96,18 @@ class Scribe:
             facts["reason"] = record.stopped
         if settlement.estimated:
             facts["estimated"] = True
+        if not settlement.calls:
+            facts["calls"] = 0
+        if settlement.tokens is not None and settlement.calls and record.quote and record.quote.tokens:
+            facts["tokens"] = settlement.tokens
+        if waited := max((n.wait_ms for n in record.notices), default=0):
+            facts["held_back_ms"] = waited
         if record.answer:
             if record.answer.is_question:
                 facts["question"] = True
             facts["result"] = self._commitment(record.answer.body)
+        if record.redacted or record.withheld:
+            facts["redacted"] = {"values": record.redacted, "withheld": record.withheld}
         facts |= _findings([f for f in record.findings if f.stage == "result"])
         if record.intent:
             facts["intent"] = record.intent.index
@@ -121,11 +138,7 @@ class Scribe:
         if record.params:
             facts["arguments"] = self._commitment(record.params)
         if record.decision:
-            facts["decision"] = {
-                "permitted": record.decision.permitted,
-                "rules": [b.rule for b in record.decision.because],
-                "policy": record.decision.policy,
-            }
+            facts["decision"] = _decision(record.decision)
         return facts | _findings(record.findings)
 
     def _commitment(self, content: Mapping[str, object]) -> Facts:
@@ -142,6 +155,40 @@ class Scribe:
         mac = self._mac.copy()
         mac.update(data)
         return mac.hexdigest()
+
+
+def _decision(decision: Decision) -> Facts:
+    """The verdict, and what there is besides: terms, who would have to agree, what shadow rules change."""
+    facts: Facts = {
+        "permitted": decision.permitted,
+        "rules": [b.rule for b in decision.because],
+        "policy": decision.policy,
+    }
+    terms = decision.obligations
+    if terms.max_cost is not None:
+        facts["max_cost"] = terms.max_cost
+    if terms.redact:
+        facts["redact"] = sorted(terms.redact)
+    if terms.watermark:
+        facts["watermark"] = True
+    if decision.consents:
+        facts["consents"] = [{"rule": c.rule, "approver": c.approver} for c in decision.consents]
+    if decision.shadow:
+        rules = [b.rule for b in decision.shadow.because]
+        facts["shadow"] = {"permitted": decision.shadow.permitted, "rules": rules}
+    return facts
+
+
+def _budget(budget: Budget) -> Facts:
+    """A budget as the verifiers read it: the account is made of scope, window and unit."""
+    facts: Facts = {"scope": budget.scope, "cap": budget.cap}
+    if budget.window:
+        facts["window"] = budget.window
+    if budget.unit is not Unit.USD:
+        facts["unit"] = budget.unit
+    if budget.parts > 1:
+        facts["parts"] = budget.parts
+    return facts
 
 
 def _entry(record: CallRecord, event: Event, facts: Facts) -> Entry:

@@ -92,6 +92,11 @@ class ConnectorSettings(Section):
         description='names are `<prefix>__<tool>`; default: the name; "" passes names on',
     )
     timeout_s: float = Field(default=300.0, gt=0, description="seconds after which a call counts as lost")
+    max_concurrent: int | None = Field(
+        default=None,
+        ge=1,
+        description="calls at a time; further ones wait, each agent in its turn; default: no limit",
+    )
     agent: str | None = Field(
         default=None,
         description="the agent that the upstream acts as: calls to it hand their caller's authority on",

@@ -31,6 +31,8 @@ class Event(StrEnum):
     DELEGATION_CREATED = "delegation.created"
     DELEGATION_REVOKED = "delegation.revoked"
     POLICY_CHANGED = "policy.changed"
+    BUDGET_THRESHOLD = "budget.threshold"
+    BUDGET_CHANGED = "budget.changed"
 
 
 class Outcome(StrEnum):

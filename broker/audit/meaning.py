@@ -6,6 +6,9 @@ from broker.audit.interface import Event
 
 _ENDS = frozenset({Event.CALL_OUTCOME, Event.CALL_UNKNOWN})
 
+Account = tuple[str, str, str]
+"""Scope, window and unit."""
+
 
 class Meaning:
     """Reads records one after the other and says of each what cannot be true.
@@ -18,7 +21,7 @@ class Meaning:
     def __init__(self) -> None:
         self._open: dict[str, tuple[int, dict[str, Any]]] = {}
         self._ended: set[str] = set()
-        self._used: dict[str, int] = {}
+        self._used: dict[Account, int] = {}
 
     @property
     def open_calls(self) -> tuple[str, ...]:
@@ -48,12 +51,14 @@ class Meaning:
         wrong = self._misplaced(call, body.get("cause") or {})
         spend: dict[str, Any] = body.get("spend") or {"held": 0, "budgets": []}
         self._open[call] = (seq, spend)
-        held = int(spend["held"])
         for budget in spend["budgets"]:
-            scope, cap = budget["scope"], budget["cap"]
-            used = self._used[scope] = self._used.get(scope, 0) + held
+            held, cap = _held(spend, budget), budget["cap"]
+            accounts = _accounts(budget)
+            self._used[accounts[0]] = self._used.get(accounts[0], 0) + held
+            used = sum(self._used.get(account, 0) for account in accounts)
             if held and cap is not None and used > cap:
-                wrong.append(f"`{scope}` held and had spent {used} of {cap} micro-USD")
+                unit = budget.get("unit", "micro-USD")
+                wrong.append(f"`{budget['scope']}` held and had spent {used} of {cap} {unit}")
         return wrong
 
     def _misplaced(self, call: str, cause: dict[str, Any]) -> list[str]:
@@ -74,7 +79,35 @@ class Meaning:
         seq, spend = self._open.pop(call)
         self._ended.add(call)
         for budget in spend["budgets"]:
-            self._used[budget["scope"]] += int(body["cost"]) - int(spend["held"])
+            held = _held(spend, budget)
+            self._used[_accounts(budget)[0]] += _charged(body, budget, held) - held
         if body.get("intent", seq) != seq:
             return [f"the call `{call}` began with record {seq}, not {body['intent']}"]
         return []
+
+
+def _accounts(budget: dict[str, Any]) -> list[Account]:
+    """The balances that count against a cap, the present one first: a rolling window has several."""
+    scope, window, unit = budget["scope"], budget.get("window", ""), budget.get("unit", "usd")
+    parts = int(budget.get("parts", 1))
+    if parts == 1:
+        return [(scope, window, unit)]
+    name, _, number = window.rpartition(":")
+    return [(scope, f"{name}:{int(number) - part}", unit) for part in range(parts)]
+
+
+def _held(spend: dict[str, Any], budget: dict[str, Any]) -> int:
+    unit = budget.get("unit", "usd")
+    return 1 if unit in ("calls", "open") else int(spend["tokens" if unit == "tokens" else "held"])
+
+
+def _charged(body: dict[str, Any], budget: dict[str, Any], held: int) -> int:
+    """What the end of a call says it cost in the unit of a budget."""
+    unit = budget.get("unit", "usd")
+    if unit == "open":
+        return 0
+    if unit == "calls":
+        return int(body.get("calls", 1))
+    if unit == "tokens":
+        return 0 if body.get("calls") == 0 else int(body.get("tokens", held))
+    return int(body["cost"])

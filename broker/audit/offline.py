@@ -35,6 +35,8 @@ Checkpoint = Tuple[str, int, bytes]  # noqa: UP006 - evaluated by Python 3.9
 """Origin, size, root."""
 Keys = Dict[str, List[bytes]]  # noqa: UP006 - evaluated by Python 3.9
 """The Ed25519 public keys that are believed, by origin."""
+Account = Tuple[str, str, str]  # noqa: UP006 - evaluated by Python 3.9
+"""Scope, window and unit of a balance."""
 
 
 class Unreadable(Exception):
@@ -213,7 +215,7 @@ class Story:
     def __init__(self, *, whole: bool) -> None:
         self.open: dict[str, tuple[int, Any]] = {}
         self._seen: set[str] = set()
-        self._used: dict[str, int] = {}
+        self._used: dict[Account, int] = {}
         self._whole = whole
 
     def read(self, seq: int, body: dict[str, Any]) -> list[str]:
@@ -257,10 +259,12 @@ class Story:
         self.open[call] = (seq, spend)
         wrong: list[str] = []
         for budget in spend["budgets"]:
-            scope, cap = budget["scope"], budget["cap"]
-            used = self._used[scope] = self._used.get(scope, 0) + int(spend["held"])
-            if self._whole and spend["held"] and cap is not None and used > cap:
-                wrong.append(f"`{scope}` held and had spent {used} of {cap} micro-USD")
+            held, cap, accounts = held_in(spend, budget), budget["cap"], accounts_of(budget)
+            self._used[accounts[0]] = self._used.get(accounts[0], 0) + held
+            used = sum(self._used.get(account, 0) for account in accounts)
+            if self._whole and held and cap is not None and used > cap:
+                unit = budget.get("unit", "micro-USD")
+                wrong.append(f"`{budget['scope']}` held and had spent {used} of {cap} {unit}")
         return wrong
 
     def _end(self, call: str, body: dict[str, Any]) -> list[str]:
@@ -271,10 +275,39 @@ class Story:
             return [f"the call `{call}` {'already has an end' if call in self._seen else 'has no beginning'}"]
         seq, spend = self.open.pop(call)
         for budget in spend["budgets"]:
-            self._used[budget["scope"]] += int(body["cost"]) - int(spend["held"])
+            held = held_in(spend, budget)
+            self._used[accounts_of(budget)[0]] += charged_in(body, budget, held) - held
         if body.get("intent", seq) != seq:
             return [f"the call `{call}` began with record {seq}, not {body['intent']}"]
         return []
+
+
+def accounts_of(budget: dict[str, Any]) -> list[Account]:
+    """The balances that count against a cap, the present one first: a rolling window has several."""
+    scope, window, unit = budget["scope"], budget.get("window", ""), budget.get("unit", "usd")
+    parts = int(budget.get("parts", 1))
+    if parts == 1:
+        return [(scope, window, unit)]
+    name, _, number = window.rpartition(":")
+    return [(scope, f"{name}:{int(number) - part}", unit) for part in range(parts)]
+
+
+def held_in(spend: dict[str, Any], budget: dict[str, Any]) -> int:
+    """What the beginning of a call holds in the unit of a budget."""
+    unit = budget.get("unit", "usd")
+    return 1 if unit in ("calls", "open") else int(spend["tokens" if unit == "tokens" else "held"])
+
+
+def charged_in(body: dict[str, Any], budget: dict[str, Any], held: int) -> int:
+    """What the end of a call says it cost in the unit of a budget."""
+    unit = budget.get("unit", "usd")
+    if unit == "open":
+        return 0
+    if unit == "calls":
+        return int(body.get("calls", 1))
+    if unit == "tokens":
+        return 0 if body.get("calls") == 0 else int(body.get("tokens", held))
+    return int(body["cost"])
 
 
 # --- The export ---------------------------------------------------------------------------------------

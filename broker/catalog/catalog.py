@@ -12,8 +12,8 @@ from broker.catalog.mount import Mount, OperatorFacts
 from broker.catalog.results import expose_result
 from broker.catalog.templates import matcher
 from broker.connector import Line, Request
-from broker.errors import BrokerError, UpstreamLost
-from broker.model import Answer, Call, Json, Kind, Method, Target
+from broker.errors import BrokerError
+from broker.model import Answer, Call, Json, Kind, Method, SideEffect, Target
 
 logger = logging.getLogger("broker.catalog")
 
@@ -99,19 +99,8 @@ class LiveCatalog:
         """
         mount = self._mounts[target.connector]
         request = Request(method, _outbound(method, target, params, mount))
-        try:
-            with anyio.fail_after(mount.timeout_s):
-                answer = await mount.upstream.invoke(request, _within(line, mount.timeout_s))
-        except BrokerError:
-            raise
-        except TimeoutError:
-            raise UpstreamLost(
-                f"`{mount.name}` did not answer within {mount.timeout_s:g} s",
-                hint="the call may have had its effect: look before you repeat it",
-            ) from None
-        except Exception as error:
-            logger.exception("connector %s failed", mount.name)
-            raise UpstreamLost(f"`{mount.name}` failed while it did this") from error
+        reads = target.side_effect is SideEffect.READS
+        answer = await mount.delivery.deliver(request, _within(line, mount.timeout_s), reads=reads)
         if not mount.names.prefix:
             return answer
         return Answer(expose_result(answer.body, mount.names.exposed_uri), answer.cost)

@@ -47,6 +47,7 @@ _TABLE: Final[dict[type[errors.BrokerError], Wire]] = {
     errors.Denied: Wire(Audience.MODEL, 403, INVALID_PARAMS, 3),
     errors.Blocked: Wire(Audience.MODEL, 422, INVALID_PARAMS, 3),
     errors.BudgetExceeded: Wire(Audience.MODEL, 429, INVALID_PARAMS, 3),
+    errors.RateLimited: Wire(Audience.MODEL, 429, INVALID_PARAMS, 3),
     errors.NotDeclared: Wire(Audience.HOST, 400, MISSING_CLIENT_CAPABILITY, 3),
     errors.UpstreamError: Wire(Audience.MODEL, 502, INTERNAL_ERROR, 1),
     errors.UpstreamUnreachable: Wire(Audience.MODEL, 502, INTERNAL_ERROR, 1),

@@ -50,7 +50,8 @@ async def open_call(store: Store, call: str, quoted: Quote, principal: Principal
         "price": quoted.price,
         "budgets": [{"scope": b.scope, "cap": b.cap} for b in quoted.budgets],
     }
-    return await store.journal.open(Opening(call, quoted, intent(call, spend=spend), principal))
+    opened = await store.journal.open(Opening(call, quoted, intent(call, spend=spend), principal))
+    return opened.receipt
 
 
 async def close_call(store: Store, call: str, cost: int) -> Receipt:

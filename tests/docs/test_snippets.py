@@ -15,6 +15,7 @@ from broker.catalog.installed import GROUP, installed, load
 from broker.configuration.load import load_settings
 from broker.guardrails.conduct import load_conduct
 from broker.guardrails.registry import GUARDS
+from broker.ledger.rules import load_budgets
 from broker.policy.engine import PolicyEngine
 from broker.policy.load import shipped_policies
 from connectors.mcp_upstream.settings import McpSettings
@@ -78,6 +79,9 @@ def test_a_policy_file_is_one_that_the_broker_loads(block: Block, tmp_path: Path
     elif "tools" in keys:
         _into(tmp_path / "tools" / "shown.yaml", block)
         load_facts(tmp_path)
+    elif keys & {"budgets", "rates"}:
+        _into(tmp_path / "budgets" / "shown.yaml", block)
+        load_budgets(tmp_path)
     else:
         _into(tmp_path / "guardrails" / Path(block.file).name, block)
         load_conduct(tmp_path, shipped_policies(), GUARDS)

@@ -19,7 +19,7 @@ from broker.errors import (
 from broker.guardrails.interface import Action, Finding, Stage
 from broker.identity.interface import Fallen
 from broker.inflight import InFlight
-from broker.journal import Journal
+from broker.journal import Journal, Opened
 from broker.ledger.prices import Prices
 from broker.model import (
     Agent,
@@ -117,7 +117,7 @@ class House:
             raise BudgetExceeded("`agent:alice` has spent it")
         self.steps.append("reserve + intent")
         self.quote = opening.quote
-        return self._keep(opening.intent)
+        return Opened(self._keep(opening.intent))
 
     async def close(self, closing):
         self._at("close")

@@ -45,7 +45,7 @@ def check(ctx: typer.Context, config: Config = None, as_json: AsJson = False) ->
                 return [
                     {
                         "connector": mount.name,
-                        "state": "failed" if mount.problem else "ok",
+                        "state": mount.state,
                         "tools": len(mount.offer.tools),
                         "resources": len(mount.offer.resources) + len(mount.offer.templates),
                         "prompts": len(mount.offer.prompts),

@@ -16,6 +16,7 @@ from broker.edges.mcp.wire import (
     http_status,
 )
 from broker.errors import BrokerError, UnknownTarget
+from broker.ledger.interface import Notice
 from broker.model import Json, Method
 from broker.pipeline import Released
 
@@ -37,7 +38,12 @@ def released(answer: Released, method: Method, *, modern: bool) -> Json:
         else None
     )
     cause = {"parent": answer.parent, "root": answer.root}
-    body = _with_meta(answer.body, _told(answer.call, cause, answer.cost, proof), modern=modern)
+    told = _told(answer.call, cause, answer.cost, proof)
+    if answer.watermark is not None:
+        told["io.toolbroker/watermark"] = answer.watermark
+    if answer.notices:
+        told["io.toolbroker/budget"] = [_notice(notice) for notice in answer.notices]
+    body = _with_meta(answer.body, told, modern=modern)
     if modern:
         body.setdefault("resultType", "complete")
         if method is Method.READ_RESOURCE and body["resultType"] == "complete":
@@ -83,6 +89,18 @@ def _told(call: str | None, cause: Json, cost: int, receipt: Mapping[str, Any] |
     if receipt is not None:
         told["io.toolbroker/receipt"] = receipt
     return told
+
+
+def _notice(notice: Notice) -> Json:
+    """A budget that is running out, so that an agent can spend less before it is stopped."""
+    window = {"window": notice.window} if notice.window else {}
+    return {
+        "scope": notice.scope,
+        **window,
+        "unit": notice.unit,
+        "used_percent": notice.percent,
+        "waited_ms": notice.wait_ms,
+    }
 
 
 def _with_meta(body: Json, told: Json, *, modern: bool) -> Json:

@@ -8,18 +8,22 @@ from dataclasses import dataclass
 import orjson
 
 from broker.audit.interface import Entry
-from broker.ledger.interface import Balance, Quote
+from broker.ledger.interface import Balance, Notice, Quote, Settlement, Unit
+from broker.ledger.rates import after
 from broker.model import MicroUSD
-from broker.storage.budgets import check
+from broker.storage import budgets
 from broker.storage.sqlite.connection import Connection
+
+_MOST_BALANCES = 100_000
+"""How many balances are kept in memory. Windows come and go, so there is no end to them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What an open call holds, and in which budgets."""
+    """What an open call holds: in money, and in each account by its unit."""
 
     amount: MicroUSD
-    scopes: tuple[str, ...]
+    parts: tuple[tuple[str, Unit, int], ...]
 
 
 class Accounts:
@@ -33,6 +37,7 @@ class Accounts:
         self._changed: set[str] = set()
         self._opened: dict[str, tuple[Entry, Held]] = {}
         self._closed: list[tuple[str]] = []
+        self._levels: dict[str, int] = {}
 
     def forget(self) -> None:
         """Believe the file again."""
@@ -41,41 +46,72 @@ class Accounts:
         self._changed.clear()
         self._opened.clear()
         self._closed.clear()
+        self._levels.clear()
 
-    def check(self, quote: Quote) -> None:
-        """Refuse what does not fit.
+    def check(self, quote: Quote, now: int) -> None:
+        """Refuse what does not fit, or comes too soon. `now` is Unix time in microseconds.
 
         Raises:
+            RateLimited: a rate does not let it through yet.
             BudgetExceeded: some cap does not hold the quote.
         """
-        check(quote, self._balance)
+        budgets.check_rates(quote, self.counted, now)
+        budgets.check(quote, self._balance)
 
     def held_by(self, call: str) -> Held | None:
         """What an open call holds; None if it is not open."""
         return self._all_open().get(call)
 
-    def hold(self, call: str, quote: Quote, intent: Entry) -> None:
+    def hold(self, call: str, quote: Quote, intent: Entry, now: int) -> None:
         """Hold a quote that was checked."""
-        held = Held(quote.amount, tuple(dict.fromkeys(b.scope for b in quote.budgets)))
+        units = {budget.account: budget.unit for budget in quote.budgets}
+        held = Held(quote.amount, tuple((a, unit, quote.of(unit)) for a, unit in units.items()))
         self._all_open()[call] = held
         self._opened[call] = intent, held
-        self._add(held, spent=0, held_more=held.amount)
+        for account, _, amount in held.parts:
+            self._add(account, spent=0, held=amount)
+        for rate in quote.rates:
+            self._set(rate.account, after(rate, self.counted(rate.account), now))
 
-    def settle(self, call: str, amount: MicroUSD) -> None:
+    def settle(self, call: str, settlement: Settlement) -> None:
         """Turn what an open call holds into what it cost, even if that is more."""
         held = self._all_open().pop(call)
         if self._opened.pop(call, None) is None:
             self._closed.append((call,))
-        self._add(held, spent=amount, held_more=-held.amount)
+        for account, unit, amount in held.parts:
+            self._add(account, spent=settlement.of(unit, amount), held=-amount)
 
-    def counted(self, scope: str) -> int:
-        """How often a scope was counted."""
-        return self._balance(scope).spent
+    def notices(self, quote: Quote) -> tuple[tuple[Notice, ...], tuple[tuple[Notice, int], ...]]:
+        """What is to be said of the budgets above a call that is held now.
 
-    def count(self, scope: str) -> None:
-        """Count one more in a scope that is not about money."""
-        self._balances[scope] = Balance(scope, MicroUSD(self.counted(scope) + 1), MicroUSD(0))
-        self._changed.add(scope)
+        Returns:
+            What the caller is told, and what is recorded: thresholds passed for the first time in their
+            window, with the percentage.
+        """
+        told: list[Notice] = []
+        passed: list[tuple[Notice, int]] = []
+        for budget in quote.budgets:
+            if budget.cap is None or not (budget.warn or budget.slow_from):
+                continue
+            used = budgets.use_of(budget, self._balance).all
+            notice = budgets.notice(budget, used)
+            if notice is None:
+                continue
+            told.append(notice)
+            level = budgets.level(budget, used)
+            if level > max(self._level(account) for account in budget.accounts):
+                self._levels[budget.account] = level
+                self._changed.add(budget.account)
+                passed.append((notice, level))
+        return tuple(told), tuple(passed)
+
+    def counted(self, account: str) -> int:
+        """What an account that is not about money has come to."""
+        return self._balance(account).spent
+
+    def count(self, account: str) -> None:
+        """Count one more in an account that is not about money."""
+        self._set(account, self.counted(account) + 1)
 
     def flush(self) -> None:
         """Write what has changed."""
@@ -89,7 +125,7 @@ class Accounts:
                         entry.agent,
                         self._node,
                         held.amount,
-                        orjson.dumps(held.scopes).decode(),
+                        orjson.dumps(held.parts).decode(),
                     )
                     for call, (entry, held) in self._opened.items()
                 ],
@@ -100,36 +136,55 @@ class Accounts:
             self._closed.clear()
         if self._changed:
             self._connection.executemany(
-                "insert into budget values (?, ?, ?) on conflict (scope) do update set"
-                " spent = excluded.spent, held = excluded.held",
-                [(b.scope, b.spent, b.held) for b in map(self._balance, self._changed)],
+                "insert into budget values (?, ?, ?, ?) on conflict (account) do update set"
+                " spent = excluded.spent, held = excluded.held, level = excluded.level",
+                [
+                    (b.account, b.spent, b.held, self._level(b.account))
+                    for b in map(self._balance, self._changed)
+                ],
             )
             self._changed.clear()
+            if len(self._balances) > _MOST_BALANCES:
+                self._balances.clear()
+                self._levels.clear()
 
-    def _add(self, held: Held, *, spent: int, held_more: int) -> None:
-        if not spent and not held_more:
-            return
-        for scope in held.scopes:
-            was = self._balance(scope)
-            now = Balance(scope, MicroUSD(was.spent + spent), MicroUSD(was.held + held_more))
-            self._balances[scope] = now
-            self._changed.add(scope)
+    def _add(self, account: str, *, spent: int, held: int) -> None:
+        if spent or held:
+            was = self._balance(account)
+            self._balances[account] = Balance(account, was.spent + spent, was.held + held)
+            self._changed.add(account)
 
-    def _balance(self, scope: str) -> Balance:
-        known = self._balances.get(scope)
+    def _set(self, account: str, value: int) -> None:
+        self._balances[account] = Balance(account, value, 0)
+        self._changed.add(account)
+
+    def _balance(self, account: str) -> Balance:
+        known = self._balances.get(account)
         if known is None:
-            known = self._balances[scope] = read_balance(self._connection, scope)
+            known = self._balances[account] = read_balance(self._connection, account)
+        return known
+
+    def _level(self, account: str) -> int:
+        known = self._levels.get(account)
+        if known is None:
+            row = self._connection.execute(
+                "select level from budget where account = ?", (account,)
+            ).fetchone()
+            known = self._levels[account] = row[0] if row else 0
         return known
 
     def _all_open(self) -> dict[str, Held]:
         if self._open is None:
-            rows = self._connection.execute("select call, held, scopes from open_call")
-            self._open = {call: Held(held, tuple(orjson.loads(scopes))) for call, held, scopes in rows}
+            rows = self._connection.execute("select call, held, parts from open_call")
+            self._open = {
+                call: Held(held, tuple((a, Unit(unit), amount) for a, unit, amount in orjson.loads(parts)))
+                for call, held, parts in rows
+            }
         return self._open
 
 
-def read_balance(connection: Connection, scope: str) -> Balance:
-    """The balance of one scope as the file has it; zero for one never seen."""
-    row = connection.execute("select spent, held from budget where scope = ?", (scope,)).fetchone()
+def read_balance(connection: Connection, account: str) -> Balance:
+    """One balance as the file has it; zero for an account never seen."""
+    row = connection.execute("select spent, held from budget where account = ?", (account,)).fetchone()
     spent, held = row or (0, 0)
-    return Balance(scope, MicroUSD(spent), MicroUSD(held))
+    return Balance(account, spent, held)

@@ -60,7 +60,7 @@ async def open_store(
                 credentials=credentials,
                 replays=credentials,
                 log=SqliteLog(writer, reader, bulk),
-                ledger=SqliteLedger(reader),
+                ledger=SqliteLedger(reader, clock),
                 signals=LocalSignals(),
             )
         finally:

@@ -10,10 +10,11 @@ from dataclasses import replace
 
 import apsw
 
-from broker.audit.interface import Entry, Receipt
+from broker.audit.interface import Entry, Event, Receipt
 from broker.errors import InvalidRequest, UnknownTarget
 from broker.identity.interface import KeyState, KeyUse, StoredKey
-from broker.journal import Closing, Opening
+from broker.journal import Closing, Opened, Opening
+from broker.ledger.interface import Notice, Override
 from broker.limits import ended
 from broker.model import Agent, AgentId, Clock, Grant
 from broker.storage.sqlite.accounts import Accounts
@@ -62,21 +63,34 @@ class Books:
             if self._connection.in_transaction:
                 self._connection.execute("rollback")
 
-    def open_call(self, opening: Opening) -> Receipt:
+    def open_call(self, opening: Opening) -> Opened:
         """See `JournalStore.open`."""
         call, principal = opening.call, opening.principal
         if self._accounts.held_by(call) is not None:
             raise InvalidRequest(f"the call `{call}` is already open")
         self._standing.check(principal)
         self._check_hops(principal.grants)
-        self._accounts.check(opening.quote)
+        self._accounts.check(opening.quote, self._logs.now)
         receipt = self._logs.append(opening.intent)
-        self._accounts.hold(call, opening.quote, opening.intent)
+        self._accounts.hold(call, opening.quote, opening.intent, self._logs.now)
+        notices = self._notices(opening)
         self._sightings.note(principal.agent.id, self._logs.now // MICRO)
         for grant in principal.grants:
             if grant.max_calls is not None:
                 self._accounts.count(f"calls:{grant.id}")
-        return receipt
+        return Opened(receipt, notices)
+
+    def _notices(self, opening: Opening) -> tuple[Notice, ...]:
+        """What is to be told of the budgets; each threshold is recorded once in its window."""
+        told, passed = self._accounts.notices(opening.quote)
+        intent = opening.intent
+        for notice, level in passed:
+            facts = {
+                "budget": {"scope": notice.scope, "window": notice.window, "unit": notice.unit},
+                "percent": level,
+            }
+            self._logs.append(Entry(intent.log, Event.BUDGET_THRESHOLD, facts, intent.call, intent.agent))
+        return told
 
     def _check_hops(self, hops: Sequence[Grant]) -> None:
         """Refuse a call under a delegation whose own call has ended, or that is used up."""
@@ -94,8 +108,24 @@ class Books:
                 raise InvalidRequest(f"the call `{closing.call}` was never opened")
             return receipt
         receipt = self._logs.append(closing.terminal)
-        self._accounts.settle(closing.call, closing.settlement.amount)
+        self._accounts.settle(closing.call, closing.settlement)
         return receipt
+
+    def override_budget(self, override: Override, entry: Entry) -> None:
+        """See `JournalStore.override_budget`."""
+        self._logs.append(entry)
+        self._connection.execute(
+            "insert or replace into budget_override values (?, ?, ?, ?, ?, ?, ?)",
+            (
+                override.scope,
+                override.window,
+                override.unit.value,
+                override.cap,
+                override.until,
+                override.reason,
+                override.by,
+            ),
+        )
 
     def append(self, entry: Entry) -> Receipt:
         """See `JournalStore.append`."""

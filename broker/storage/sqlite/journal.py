@@ -7,7 +7,8 @@ import apsw
 import orjson
 
 from broker.audit.interface import Entry, Event, Receipt
-from broker.journal import Closing, OpenCall, Opening, PastCall
+from broker.journal import Closing, OpenCall, Opened, Opening, PastCall
+from broker.ledger.interface import Override
 from broker.model import Agent, AgentId, MicroUSD
 from broker.storage.sqlite.connection import Connection
 from broker.storage.sqlite.logs import SEQ_BITS
@@ -36,7 +37,7 @@ class SqliteJournal:
         self._node = node
         self._serves = serves
 
-    async def open(self, opening: Opening) -> Receipt:
+    async def open(self, opening: Opening) -> Opened:
         """See `JournalStore`."""
         return await self._writer.run(lambda books: books.open_call(opening))
 
@@ -47,6 +48,10 @@ class SqliteJournal:
     async def append(self, entry: Entry) -> Receipt:
         """See `JournalStore`."""
         return await self._writer.run(lambda books: books.append(entry))
+
+    async def override_budget(self, override: Override, entry: Entry) -> None:
+        """See `JournalStore`."""
+        await self._writer.run(lambda books: books.override_budget(override, entry))
 
     async def past(self, call: str) -> PastCall | None:
         """See `JournalStore`."""

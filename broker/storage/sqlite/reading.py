@@ -13,7 +13,8 @@ import apsw
 
 from broker.audit.interface import Filter, LogHead, StoredRecord
 from broker.errors import StorageUnavailable
-from broker.ledger.interface import Balance
+from broker.ledger.interface import Balance, Override, Unit
+from broker.model import Clock
 from broker.storage.sqlite.accounts import read_balance
 from broker.storage.sqlite.connection import Connection
 from broker.storage.sqlite.logs import SEQ_BITS, SEQ_MASK
@@ -140,14 +141,37 @@ class _Query:
 
 
 class SqliteLedger:
-    """`LedgerReader` on one file."""
+    """`LedgerReader` on one file.
 
-    def __init__(self, reader: Connection) -> None:
+    Args:
+        reader: a connection of the event loop's own.
+        clock: Unix seconds; says which overrides are over.
+    """
+
+    def __init__(self, reader: Connection, clock: Clock) -> None:
         self._reader = reader
+        self._clock = clock
 
-    async def balance(self, scope: str) -> Balance:
+    async def balances(self) -> list[Balance]:
         """See `LedgerReader`."""
         try:
-            return read_balance(self._reader, scope)
+            rows = self._reader.execute("select account, spent, held from budget order by account")
+            return [Balance(*row) for row in rows]
+        except apsw.Error as error:
+            raise unavailable(error) from error
+
+    async def overrides(self) -> list[Override]:
+        """See `LedgerReader`."""
+        query = "select scope, window, unit, cap, until, reason, by from budget_override where until > ?"
+        try:
+            rows = self._reader.execute(query, (int(self._clock()),))
+            return [Override(scope, window, Unit(unit), *rest) for scope, window, unit, *rest in rows]
+        except apsw.Error as error:
+            raise unavailable(error) from error
+
+    async def balance(self, account: str) -> Balance:
+        """See `LedgerReader`."""
+        try:
+            return read_balance(self._reader, account)
         except apsw.Error as error:
             raise unavailable(error) from error

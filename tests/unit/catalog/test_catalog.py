@@ -56,7 +56,7 @@ async def open_nothing(_) -> None: ...
 
 
 @asynccontextmanager
-async def catalogue(*mounts, facts=lambda _: Facts()):
+async def catalogue(*mounts, facts=lambda *_: Facts()):
     changes = []
     catalog = LiveCatalog(mounts, facts=facts, changed=lambda targets, kinds: changes.append(kinds))
     catalog.changes = changes
@@ -185,7 +185,7 @@ async def test_the_operators_facts_overrule_the_authors():
         facts={"t": {"price": "0.5", "side_effect": "reads", "labels": ["a"]}},
     )
     ruled = Facts(price_usd="0.0000001", price_source="x.yaml:3", side_effect=SideEffect.DESTROYS)
-    async with catalogue(mount("m", shelf), facts=lambda _: ruled) as catalog:
+    async with catalogue(mount("m", shelf), facts=lambda *_: ruled) as catalog:
         (target,) = catalog.targets(Kind.TOOL)
     assert (target.price, target.price_source) == (1, "x.yaml:3")
     assert target.side_effect is SideEffect.DESTROYS

@@ -199,10 +199,13 @@ def test_a_call_over_the_cap_ends_with_3(deployment):
     (row,) = [row for row in deployment.json("budget", "list") if row["scope"] == "agent:cora"]
     assert row == {
         "scope": "agent:cora",
-        "spent_micro_usd": 1000,
-        "held_micro_usd": 0,
-        "cap_micro_usd": 1500,
-        "left_micro_usd": 500,
+        "window": "total",
+        "unit": "micro_usd",
+        "spent": 1000,
+        "held": 0,
+        "cap": 1500,
+        "left": 500,
+        "rule": "agent",
     }
 
 

@@ -20,7 +20,7 @@ from broker.errors import Because, Unauthenticated
 from broker.identity.dpop import Proofs
 from broker.identity.seals import Sealer
 from broker.inflight import InFlight
-from broker.journal import Journal
+from broker.journal import Journal, Opened
 from broker.ledger.prices import Prices
 from broker.model import Agent, AgentId, Answer, Kind, Method, MicroUSD, OrganisationId, Principal, Target
 from broker.pipeline import Pipeline
@@ -158,7 +158,7 @@ class House:
     # journal store
 
     async def open(self, opening):
-        return self._keep(opening.intent)
+        return Opened(self._keep(opening.intent))
 
     async def close(self, closing):
         self.settled.append(closing.settlement)

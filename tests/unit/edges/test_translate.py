@@ -18,7 +18,13 @@ def own_errors() -> list[type]:
 
 
 def an(kind: type) -> errors.BrokerError:
-    return kind("it is so", required={"sampling": {}}) if kind is errors.NotDeclared else kind("it is so")
+    match kind:
+        case errors.NotDeclared:
+            return kind("it is so", required={"sampling": {}})
+        case errors.RateLimited:
+            return kind("it is so", retry_after_s=1)
+        case _:
+            return kind("it is so")
 
 
 @pytest.mark.parametrize("kind", own_errors(), ids=lambda kind: kind.__name__)
@@ -40,6 +46,7 @@ def test_an_error_that_is_not_in_the_table_takes_the_row_of_its_nearest_ancestor
         (errors.Denied, 3, 403),
         (errors.Blocked, 3, 422),
         (errors.BudgetExceeded, 3, 429),
+        (errors.RateLimited, 3, 429),
         (errors.Unauthenticated, 4, 401),
         (errors.UnknownTarget, 5, 404),
         (errors.UpstreamLost, 1, 504),
@@ -58,6 +65,7 @@ def test_the_model_reads_what_a_smarter_model_could_have_avoided_and_the_host_th
         errors.Refused,
         errors.Denied,
         errors.Blocked,
+        errors.RateLimited,
         errors.BudgetExceeded,
         errors.UpstreamError,
         errors.UpstreamUnreachable,

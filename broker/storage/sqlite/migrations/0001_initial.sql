@@ -34,11 +34,23 @@ create table audit_ckpt (
     primary key (log, size)
 ) strict, without rowid;
 
--- The ledger, in micro-USD. A call is open from its intent to its end.
+-- The ledger. A call is open from its intent to its end.
 create table budget (
-    scope text primary key,
-    spent integer not null,
-    held  integer not null
+    account text primary key,  -- scope, window and unit; also what is counted otherwise
+    spent   integer not null,  -- in the account's unit: micro-USD, calls or tokens
+    held    integer not null,
+    level   integer not null   -- the highest percentage that was warned of
+) strict, without rowid;
+
+create table budget_override (
+    scope  text not null,
+    window text not null,
+    unit   text not null,
+    cap    integer not null,
+    until  integer not null, -- Unix seconds
+    reason text not null,
+    by     text not null,
+    primary key (scope, window, unit)
 ) strict, without rowid;
 
 create table open_call (
@@ -46,8 +58,8 @@ create table open_call (
     log    text not null,
     agent  text,
     node   text not null, -- the process that opened it
-    held   integer not null,
-    scopes text not null  -- JSON array of budget scopes that hold it
+    held   integer not null, -- micro-USD
+    parts  text not null  -- JSON array of [account, unit, amount] that hold it
 ) strict, without rowid;
 
 -- Agents and keys.

@@ -11,6 +11,8 @@ import yaml
 from broker.errors import ConfigurationError
 
 _TEXT = "tag:yaml.org,2002:str"
+_INT = "tag:yaml.org,2002:int"
+_BOOL = "tag:yaml.org,2002:bool"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,27 @@ class Node:
         if not isinstance(self.yaml, yaml.ScalarNode) or self.yaml.tag != _TEXT:
             raise self.error(f"{_kind(self.yaml)} where a text belongs", "put a text in quotes")
         return cast("str", self.yaml.value)
+
+    def integer(self, least: int, most: int) -> int:
+        """A whole number from `least` to `most`.
+
+        Raises:
+            ConfigurationError: it is something else.
+        """
+        text = cast("str", self.yaml.value) if isinstance(self.yaml, yaml.ScalarNode) else ""
+        if self.yaml.tag != _INT or not text.isdecimal() or not least <= int(text) <= most:
+            raise self.error(f"{_kind(self.yaml)} where a whole number belongs", f"use {least} to {most}")
+        return int(text)
+
+    def flag(self) -> bool:
+        """`true` or `false`.
+
+        Raises:
+            ConfigurationError: it is something else.
+        """
+        if not isinstance(self.yaml, yaml.ScalarNode) or self.yaml.tag != _BOOL:
+            raise self.error(f"{_kind(self.yaml)} where `true` or `false` belongs")
+        return cast("str", self.yaml.value).lower() in ("true", "yes", "on")
 
     def one_of(self, choices: Collection[str]) -> str:
         """A text out of `choices`.

@@ -28,6 +28,8 @@ class Kind(StrEnum):
     RESOURCE = "resource"
     TEMPLATE = "template"
     PROMPT = "prompt"
+    MODEL = "model"
+    AGENT = "agent"
 
 
 class Method(StrEnum):
@@ -253,6 +255,10 @@ class Target:
     """Whoever answers acts as this agent: a call to it hands the caller's authority on."""
     arguments: tuple[Argument, ...] = ()
     """The arguments that rules can speak about."""
+    risk: int = 0
+    """How much harm a call can do, 0 to 10, as the operator sees it; 0 where nobody has said."""
+    min_trust: int = 0
+    """The score that everybody in the chain needs, 0 to 1000."""
 
 
 class Caller(Protocol):

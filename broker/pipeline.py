@@ -23,6 +23,7 @@ Tools, resources, prompts and completions all take this path. There is no second
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from broker.audit.interface import Receipt
 from broker.catalog.interface import Catalog
@@ -34,11 +35,12 @@ from broker.guardrails.relay import ScreenedCaller
 from broker.identity.interface import Authenticator
 from broker.inflight import InFlight
 from broker.journal import Journal
-from broker.ledger.interface import Notice
+from broker.ledger.interface import Notice, Quote
 from broker.ledger.prices import Prices
 from broker.model import Answer, Call, CallId, Grant, Json, Kind, MicroUSD, Principal, Situation, Target
-from broker.policy.interface import Decision, Policy
+from broker.policy.interface import Decision, Obligations, Policy
 from broker.record import CallRecord
+from broker.redaction import WITHHELD, MutedCaller, Redactor
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Released:
     root: str
     cost: MicroUSD
     receipt: Receipt | None
+    watermark: Json | None = None
+    """For whom it was made, where a rule asks to say so."""
     notices: tuple[Notice, ...] = ()
     """What is to be told of the budgets above it."""
 
@@ -95,12 +99,14 @@ class Pipeline:
             _enforce(record.decision, principal, target)
             hop = await self.delegator.plan_for(principal, target, call) if target.agent else None
             quote = self.prices.quote(principal, target)
+            _keep_within(record.decision, quote)
             with self.inflight.flight(record, principal):  # a revocation cancels what is in here
                 # reserve + intent: one commit; leaving: charge + outcome, one commit
                 async with self.journal.hold(record, principal, quote) as hold:
                     answer = await self._invoke(record, principal, target, params, hop)
                     hold.settle(answer)
                     body = await self.guards.screen(answer.body, Stage.RESULT, scene, record.findings)
+                    body = _on_its_terms(record, body)
         return _released(record, body)
 
     async def visible(self, token: str, kind: Kind, delegation: str | None = None) -> Sequence[Target]:
@@ -143,6 +149,8 @@ class Pipeline:
             return await self.catalog.invoke(record.call.method, target, params, line)
         except UpstreamRefused as refusal:
             said: Json = {"message": refusal.message, "data": refusal.data}
+            if _redacts(record):
+                said = {"message": f"`{target.connector}` refused; {WITHHELD}", "data": None}
             scene = Scene.of(principal, target)
             safe = await self.guards.screen(said, Stage.RESULT, scene, record.findings)
             refusal.message, refusal.data = safe["message"], safe["data"]
@@ -156,9 +164,10 @@ class Pipeline:
     def _line(self, record: CallRecord, principal: Principal, target: Target) -> Line:
         call = record.call
         level = call.meta.get("io.modelcontextprotocol/logLevel")
+        caller = ScreenedCaller(call.caller, self.guards, Scene.of(principal, target), record.findings)
         return Line(
             call_id=call.id,
-            caller=ScreenedCaller(call.caller, self.guards, Scene.of(principal, target), record.findings),
+            caller=MutedCaller(caller) if _redacts(record) else caller,
             organisation=principal.organisation,
             agent=principal.agent.id,
             wants_progress="progressToken" in call.meta,
@@ -176,7 +185,43 @@ def _enforce(decision: Decision, principal: Principal, target: Target) -> None:
         )
 
 
+def _keep_within(decision: Decision, quote: Quote) -> None:
+    """Refuse what may cost more than the rules that permit it allow, before it is spent."""
+    most = decision.obligations.max_cost
+    if most is not None and quote.amount > most:
+        raise Denied(
+            f"this call may cost {_usd(quote.amount)}, and the rules that permit it allow {_usd(most)}",
+            because=decision.because,
+            hint="ask an operator of the broker for a higher `max_cost_usd`",
+        )
+
+
+def _usd(amount: MicroUSD) -> str:
+    return f"{Decimal(amount) / 1_000_000:f} USD"
+
+
+def _redacts(record: CallRecord) -> bool:
+    return record.decision is not None and bool(record.decision.obligations.redact)
+
+
+def _on_its_terms(record: CallRecord, body: Json) -> Json:
+    """The result as the rules that permit the call let it be handed out."""
+    terms = record.decision.obligations if record.decision else Obligations()
+    if terms.redact:
+        redactor = Redactor(terms.redact)
+        body = redactor.released(body)
+        record.redacted, record.withheld = redactor.removed, redactor.withheld
+    return body
+
+
 def _released(record: CallRecord, body: Json) -> Released:
     cost = record.settlement.amount if record.settlement else MicroUSD(0)
     root = record.root or record.call.id
-    return Released(body, record.call.id, record.parent, root, cost, record.receipt, record.notices)
+    mark = _watermark(record)
+    return Released(body, record.call.id, record.parent, root, cost, record.receipt, mark, record.notices)
+
+
+def _watermark(record: CallRecord) -> Json | None:
+    if record.principal is None or record.decision is None or not record.decision.obligations.watermark:
+        return None
+    return {"agent": record.principal.agent.id, "subject": record.principal.subject, "call": record.call.id}

@@ -44,6 +44,10 @@ class CallRecord:
     """The verified call that this one was made for."""
     root: str | None = None
     """The call at the top of its tree; None: itself."""
+    redacted: int = 0
+    """How many values were taken out of the result because a rule asks for it."""
+    withheld: int = 0
+    """How many parts of the result were withheld because of that."""
     notices: tuple[Notice, ...] = ()
     """What is to be told of the budgets above it."""
     stopped: str | None = None
@@ -102,6 +106,8 @@ class Scribe:
             if record.answer.is_question:
                 facts["question"] = True
             facts["result"] = self._commitment(record.answer.body)
+        if record.redacted or record.withheld:
+            facts["redacted"] = {"values": record.redacted, "withheld": record.withheld}
         facts |= _findings([f for f in record.findings if f.stage == "result"])
         if record.intent:
             facts["intent"] = record.intent.index
@@ -132,11 +138,7 @@ class Scribe:
         if record.params:
             facts["arguments"] = self._commitment(record.params)
         if record.decision:
-            facts["decision"] = {
-                "permitted": record.decision.permitted,
-                "rules": [b.rule for b in record.decision.because],
-                "policy": record.decision.policy,
-            }
+            facts["decision"] = _decision(record.decision)
         return facts | _findings(record.findings)
 
     def _commitment(self, content: Mapping[str, object]) -> Facts:
@@ -153,6 +155,28 @@ class Scribe:
         mac = self._mac.copy()
         mac.update(data)
         return mac.hexdigest()
+
+
+def _decision(decision: Decision) -> Facts:
+    """The verdict, and what there is besides: terms, who would have to agree, what shadow rules change."""
+    facts: Facts = {
+        "permitted": decision.permitted,
+        "rules": [b.rule for b in decision.because],
+        "policy": decision.policy,
+    }
+    terms = decision.obligations
+    if terms.max_cost is not None:
+        facts["max_cost"] = terms.max_cost
+    if terms.redact:
+        facts["redact"] = sorted(terms.redact)
+    if terms.watermark:
+        facts["watermark"] = True
+    if decision.consents:
+        facts["consents"] = [{"rule": c.rule, "approver": c.approver} for c in decision.consents]
+    if decision.shadow:
+        rules = [b.rule for b in decision.shadow.because]
+        facts["shadow"] = {"permitted": decision.shadow.permitted, "rules": rules}
+    return facts
 
 
 def _budget(budget: Budget) -> Facts:

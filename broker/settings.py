@@ -92,8 +92,10 @@ class ConnectorSettings(Section):
         description='names are `<prefix>__<tool>`; default: the name; "" passes names on',
     )
     timeout_s: float = Field(default=300.0, gt=0, description="seconds after which a call counts as lost")
-    max_concurrent: int = Field(
-        default=64, ge=1, description="calls at a time; further ones wait, each agent in its turn"
+    max_concurrent: int | None = Field(
+        default=None,
+        ge=1,
+        description="calls at a time; further ones wait, each agent in its turn; default: no limit",
     )
     agent: str | None = Field(
         default=None,

@@ -362,6 +362,8 @@ THREATS = (
                     BYPASS: (
                         "test_a_target_that_the_engine_was_not_told_of_is_refused_even_to_a_role_that_may_everything",
                         "test_a_forbid_that_cannot_be_evaluated_refuses_although_cedar_would_allow",
+                        "test_a_policy_set_that_fails_while_it_is_asked_permits_nothing",
+                        "test_a_rule_on_a_label_holds_for_what_has_it_also_when_it_was_judged_without_before",
                         "test_an_error_in_a_rule_about_one_actor_refuses_the_whole_chain",
                         "test_a_question_that_cedar_cannot_read_is_no_decision_and_counts_as_failed",
                         "test_an_agent_whose_names_cedar_cannot_read_is_refused_and_nothing_breaks",
@@ -371,6 +373,40 @@ THREATS = (
                     "e2e/test_bad_configuration.py": (
                         "test_a_broken_role_file_leaves_the_old_policy_in_force_until_it_is_mended",
                         "test_a_broker_whose_policies_are_broken_at_start_does_not_start",
+                    ),
+                },
+            ),
+            Requirement(
+                "policy:arguments:exact",
+                "A rule about an argument judges every value that will be sent, exactly, or the call is refused.",
+                {
+                    BYPASS: (
+                        "test_no_spelling_of_an_amount_gets_past_a_limit_on_it",
+                        "test_an_amount_just_below_a_limit_is_not_lifted_over_it_by_an_answer_that_was_kept",
+                        "test_what_is_kept_of_one_call_is_never_the_answer_to_another",
+                        "test_one_bad_item_hidden_in_a_long_list_is_found_or_the_list_is_refused",
+                        "test_where_nobody_says_where_a_destination_comes_from_it_counts_as_unseen",
+                        "test_a_rule_that_would_read_what_the_context_may_lack_is_not_loaded",
+                    ),
+                    "unit/test_arguments.py": (
+                        "test_a_number_is_exact_in_the_smallest_unit_or_unreadable",
+                        "test_each_different_item_of_every_list_on_the_way_is_a_value",
+                    ),
+                },
+            ),
+            Requirement(
+                "policy:consent:bound",
+                "A human's consent lifts the rule that asked for it and nothing else.",
+                {BYPASS: ("test_consent_to_one_rule_is_no_consent_to_another_nor_to_what_no_rule_asks_for",)},
+            ),
+            Requirement(
+                "policy:terms:redact",
+                "A value that a rule takes out of a result reaches the caller in no form.",
+                {
+                    "unit/test_redaction.py": (
+                        "test_what_has_no_structure_is_withheld_as_a_whole",
+                        "test_no_document_keeps_a_value_at_a_path_that_is_taken_out",
+                        "test_whoever_must_not_read_a_value_hears_no_words_while_the_call_is_open",
                     ),
                 },
             ),
@@ -587,7 +623,7 @@ THREATS = (
                         "test_a_blocked_result_has_still_been_paid_for",
                     ),
                     "unit/guardrails/test_screen.py": (
-                        "test_a_detector_that_fails_stops_the_content_and_leaves_a_finding",
+                        "test_a_detector_that_fails_stops_the_content_and_leaves_a_finding_and_no_text_in_the_logs",
                     ),
                 },
             ),

@@ -27,10 +27,10 @@ class Delivery:
         name: of its connector, for messages.
         upstream: answers.
         timeout_s: seconds after which a call counts as lost, its waiting included.
-        most: calls at a time.
+        most: calls at a time; None: no limit.
     """
 
-    def __init__(self, name: str, upstream: Upstream, timeout_s: float, most: int) -> None:
+    def __init__(self, name: str, upstream: Upstream, timeout_s: float, most: int | None) -> None:
         self._name = name
         self._upstream = upstream
         self._timeout_s = timeout_s

@@ -1,9 +1,9 @@
 """One connector in its place: its names, and the targets that its offer makes."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from broker.catalog.breaker import State
 from broker.catalog.delivery import Delivery
@@ -11,7 +11,7 @@ from broker.catalog.names import Names
 from broker.catalog.pins import Pin
 from broker.catalog.results import expose_definition
 from broker.connector import Offer, Upstream
-from broker.model import AgentId, Json, Kind, MicroUSD, SideEffect, Target
+from broker.model import AgentId, Argument, Json, Kind, MicroUSD, SideEffect, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,17 @@ class Facts:
     price_source: str | None = None
     side_effect: SideEffect | None = None
     labels: frozenset[str] = frozenset()
+    risk: int = 0
+    min_trust: int = 0
+    arguments: tuple[Argument, ...] = ()
 
 
-OperatorFacts = Callable[[str], Facts]
-"""The operator's facts by exposed name (from `policies/tools/*.yaml`)."""
+class OperatorFacts(Protocol):
+    """The operator's facts (from `policies/tools/*.yaml`)."""
+
+    def __call__(self, name: str, kind: Kind = Kind.TOOL, connector: str = "") -> Facts:
+        """What is said of a target, by its exposed name, its kind and who offers it."""
+        ...
 
 
 @dataclass(slots=True)
@@ -40,8 +47,8 @@ class Mount:
     names: Names
     timeout_s: float
     agent: AgentId | None = None
-    most: int = 64
-    """Calls at a time."""
+    most: int | None = None
+    """Calls at a time; None: no limit."""
     ask: bool = False
     opened: bool = False
     problem: str | None = None
@@ -71,20 +78,21 @@ class Mount:
         for definition in self.offer.prompts:
             name = str(definition["name"])
             exposed = self.names.exposed(name)
-            yield self._target(Kind.PROMPT, exposed, name, {**definition, "name": exposed})
+            yield self._target(Kind.PROMPT, exposed, name, {**definition, "name": exposed}, operator)
         for definition in self.offer.resources:
             uri = str(definition["uri"])
             exposed = self.names.exposed_uri(uri)
-            yield self._target(Kind.RESOURCE, exposed, uri, {**definition, "uri": exposed})
+            yield self._target(Kind.RESOURCE, exposed, uri, {**definition, "uri": exposed}, operator)
         for definition in self.offer.templates:
             uri = str(definition["uriTemplate"])
             exposed = self.names.exposed_uri(uri)
-            yield self._target(Kind.TEMPLATE, exposed, uri, {**definition, "uriTemplate": exposed})
+            yield self._target(Kind.TEMPLATE, exposed, uri, {**definition, "uriTemplate": exposed}, operator)
 
     def _tool(self, definition: Json, operator: OperatorFacts) -> Target:
         name = str(definition["name"])
         exposed = self.names.exposed(name)
-        author, ruled = _author_facts(self.offer.facts.get(name, {})), operator(exposed)
+        author = _author_facts(self.offer.facts.get(name, {}))
+        ruled = operator(exposed, Kind.TOOL, self.name)
         price = ruled.price_usd if ruled.price_usd is not None else author.price_usd
         source = ruled.price_source or (f"connector:{self.name}" if price else "free")
         return Target(
@@ -98,11 +106,26 @@ class Mount:
             side_effect=ruled.side_effect or author.side_effect or _annotated(definition),
             labels=ruled.labels | author.labels,
             agent=self.agent,
+            arguments=ruled.arguments,
+            risk=ruled.risk,
+            min_trust=ruled.min_trust,
         )
 
-    def _target(self, kind: Kind, exposed: str, name: str, definition: Json) -> Target:
+    def _target(
+        self, kind: Kind, exposed: str, name: str, definition: Json, operator: OperatorFacts
+    ) -> Target:
+        ruled = operator(exposed, kind, self.name)
         return Target(
-            kind, exposed, self.name, name, definition, side_effect=SideEffect.READS, agent=self.agent
+            kind=kind,
+            name=exposed,
+            connector=self.name,
+            upstream_name=name,
+            definition=definition,
+            side_effect=SideEffect.READS,
+            labels=ruled.labels,
+            agent=self.agent,
+            risk=ruled.risk,
+            min_trust=ruled.min_trust,
         )
 
 

@@ -21,10 +21,10 @@ class Turns:
 
     Args:
         name: of the upstream, for messages.
-        most: calls at a time.
+        most: calls at a time; None: no limit.
     """
 
-    def __init__(self, name: str, most: int) -> None:
+    def __init__(self, name: str, most: int | None) -> None:
         self._name = name
         self._most = most
         self._busy = 0
@@ -47,7 +47,7 @@ class Turns:
         Raises:
             Full: too many are waiting.
         """
-        if self._busy < self._most:
+        if self._most is None or self._busy < self._most:
             self._busy += 1
             return
         if self._waiting >= MOST_WAITING:

@@ -76,7 +76,7 @@ class Detector(Protocol):
         """Where it has anything to say."""
         ...
 
-    def detect(self, message: Message, hits: Hits) -> Sequence[Span]:
+    def detect(self, message: Message, hits: Hits, /) -> Sequence[Span]:
         """All findings, in any order; they may overlap. None may reach across two passages."""
         ...
 
@@ -112,7 +112,7 @@ class Reviewer(Protocol):
         """Seconds after which the message counts as not read."""
         ...
 
-    async def review(self, message: Message, found: Sequence[Span]) -> Sequence[Span]:
+    async def review(self, message: Message, found: Sequence[Span], /) -> Sequence[Span]:
         """What it finds; `found` is what the detectors found in the message, whatever is done about it."""
         ...
 

@@ -4,15 +4,18 @@ Everything that a set and a catalogue fix is worked out once per chain of roles 
 A changed set or catalogue is a new snapshot, put in force by one assignment.
 """
 
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from broker import limits
 from broker.errors import Because
-from broker.model import Agent, Grant, Json, Principal, Situation, Target
+from broker.model import Agent, Clock, Grant, Json, Principal, Situation, Target
+from broker.policy.case import Trace
 from broker.policy.compile import compile_sources
 from broker.policy.interface import Decision
 from broker.policy.load import load_sources
+from broker.policy.rules import Rule
 from broker.policy.selection import idle, selections
 from broker.policy.snapshot import Snapshot
 
@@ -24,14 +27,19 @@ Fingerprint = tuple[tuple[str, int, int], ...]
 class PolicyEngine:
     """Implements the port `Policy` over a folder of policies.
 
+    Args:
+        policies_dir: the folder.
+        clock: Unix time in seconds.
+
     Raises:
         ConfigurationError: the folder holds a mistake; nothing is in force.
     """
 
-    def __init__(self, policies_dir: Path) -> None:
+    def __init__(self, policies_dir: Path, *, clock: Clock = time.time) -> None:
         self._folder = policies_dir
         self._fingerprint = _fingerprint(policies_dir)
-        self._now = Snapshot(compile_sources(load_sources(policies_dir)), ())
+        self._clock = clock
+        self._now = Snapshot(compile_sources(load_sources(policies_dir)), (), clock)
 
     @property
     def version(self) -> str:
@@ -72,26 +80,35 @@ class PolicyEngine:
         return any(not names.isdisjoint(delegates.get(role, ())) for role in by.roles)
 
     def decide(
-        self,
-        principal: Principal,
-        target: Target,
-        params: Json,
-        situation: Situation = _CALM,  # noqa: ARG002 - rules that speak of it are next
+        self, principal: Principal, target: Target, params: Json, situation: Situation = _CALM
     ) -> Decision:
-        """Whether every actor of the chain may call the target, within the limits of every hop."""
+        """Whether every actor of the chain may make this call now, within the limits of every hop."""
         if principal.grants:
             beyond = limits.permits(principal.grants, target, params)
             if beyond is not None:
                 return self._beyond(principal.grants, beyond)
-        now = self._now
-        key = (now.chain(principal), target.kind, target.name)
-        hit = now.permitted.get(key)
-        if hit is not None and (hit[0] is target or hit[0] == target):
-            return hit[1]
-        decision = now.decide(principal, target)
-        if decision.permitted:
-            now.remember(key, target, decision)
-        return decision
+        return self._now.decide(principal, target, params, situation)
+
+    def explain(
+        self, principal: Principal, target: Target, params: Json, situation: Situation = _CALM
+    ) -> list[Trace]:
+        """What each rule says about a call, shadow rules included, actor by actor.
+
+        Raises:
+            UnreadableCallError: a declared argument is not what was declared.
+            ValueError: Cedar gave no answer.
+        """
+        return self._now.explain(principal, target, params, situation)
+
+    @property
+    def rules(self) -> Sequence[Rule]:
+        """Every rule in force and in the shadow, with its Cedar text, in order."""
+        return tuple(self._now.compiled.rules.values())
+
+    @property
+    def schema(self) -> str:
+        """The schema in force, with the types of the declared arguments."""
+        return self._now.compiled.schema_text
 
     def _beyond(self, hops: Sequence[Grant], because: Because) -> Decision:
         hint = f"ask `{hops[0].by}`, which delegated to you, to make this call"
@@ -99,7 +116,7 @@ class PolicyEngine:
 
     def retarget(self, targets: Sequence[Target]) -> None:
         """Take note of what exists. Whatever is not among `targets` is refused from now on."""
-        self._now = Snapshot(self._now.compiled, targets)
+        self._now = Snapshot(self._now.compiled, targets, self._clock)
 
     def reload(self) -> None:
         """Read the folder again and put it in force as a whole.
@@ -107,7 +124,7 @@ class PolicyEngine:
         Raises:
             ConfigurationError: it holds a mistake; the set in force stays in force.
         """
-        self._now = Snapshot(compile_sources(load_sources(self._folder)), self._now.targets)
+        self._now = Snapshot(compile_sources(load_sources(self._folder)), self._now.targets, self._clock)
 
     def changed(self) -> bool:
         """Whether anything in the folder was added, removed or written since the last look.

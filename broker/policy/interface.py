@@ -31,6 +31,14 @@ class Consent:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadow:
+    """What the decision would have been with the shadow rules, where that differs."""
+
+    permitted: bool
+    because: tuple[Because, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The verdict on one call: permitted only if every actor in the chain is permitted.
 
@@ -45,6 +53,7 @@ class Decision:
     hint: str | None = None
     obligations: Obligations = field(default_factory=Obligations)
     consents: tuple[Consent, ...] = ()
+    shadow: Shadow | None = None
 
 
 class Policy(Protocol):

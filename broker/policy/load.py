@@ -6,39 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import broker
-from broker.documents import Node, read_text, read_yaml
+from broker.declared import Declarations, read_declarations
+from broker.documents import read_text, read_yaml
 from broker.errors import ConfigurationError
-from broker.model import Kind, SideEffect
+from broker.policy.conditions import names_of
+from broker.policy.roles import Allowance, RoleFile, read_role
 
 SCHEMA_FILE = "schema.cedarschema"
-_ROLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_KINDS = {
-    "tools": frozenset({Kind.TOOL}),
-    "resources": frozenset({Kind.RESOURCE, Kind.TEMPLATE}),
-    "prompts": frozenset({Kind.PROMPT}),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """A glob over exposed names, for some kinds; `side_effects` narrows tools further (None: any)."""
-
-    glob: str
-    kinds: frozenset[Kind]
-    side_effects: frozenset[SideEffect] | None
-    place: str
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """One entry of a role: who has the role may use whatever one of the patterns matches."""
-
-    id: str
-    role: str
-    place: str
-    text: str
-    patterns: tuple[Pattern, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +31,7 @@ class Sources:
     roles: frozenset[str]
     allowances: tuple[Allowance, ...]
     statements: tuple[Statement, ...]
+    declarations: Declarations = field(default_factory=Declarations)
     delegates: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     """By role, the agents and roles that who has it may delegate to; `*` is everybody."""
 
@@ -68,7 +43,7 @@ def shipped_policies() -> Path:
 
 
 def load_sources(folder: Path) -> Sources:
-    """Read `roles/*.yaml` and `rules/*.cedar`.
+    """Read `roles/*.yaml`, `rules/*.cedar` and what `tools/*.yaml` declares.
 
     Raises:
         ConfigurationError: the first mistake, with file and line.
@@ -77,18 +52,23 @@ def load_sources(folder: Path) -> Sources:
         raise ConfigurationError(
             f"{folder}: holds neither `roles/` nor `rules/`", hint="`policies_dir` names the folder with both"
         )
-    roles: dict[str, str] = {}
-    allowances: list[Allowance] = []
-    delegates: dict[str, frozenset[str]] = {}
+    declarations = read_declarations(folder)
+    names = names_of(declarations.arguments)
+    found: dict[str, RoleFile] = {}
     for path, name in _files(folder, "roles", ".yaml"):
-        role, found, delegates_to = _role(read_yaml(path, name), roles)
-        roles[role] = name
-        allowances += found
-        delegates[role] = delegates_to
+        file = read_role(read_yaml(path, name), names, found)
+        found[file.role] = file
     statements = [
         s for path, name in _files(folder, "rules", ".cedar") for s in split(read_text(path, name), name)
     ]
-    return Sources(_schema(folder), frozenset(roles), tuple(allowances), tuple(statements), delegates)
+    return Sources(
+        schema=_schema(folder),
+        roles=frozenset(found),
+        allowances=tuple(entry for file in found.values() for entry in file.allowances),
+        statements=tuple(statements),
+        declarations=declarations,
+        delegates={role: file.delegates for role, file in found.items()},
+    )
 
 
 def split(text: str, name: str) -> Iterator[Statement]:
@@ -150,62 +130,3 @@ def _visible(folder: Path) -> list[Path]:
         return []
     except OSError as error:
         raise ConfigurationError(f"{folder}: cannot be read: {error.strerror}") from error
-
-
-def _role(root: Node, known: dict[str, str]) -> tuple[str, list[Allowance], frozenset[str]]:
-    fields = root.mapping(("role", "allow", "may_delegate_to"), required=("role", "allow"))
-    role = fields["role"].text()
-    if not _ROLE_NAME.fullmatch(role):
-        raise fields["role"].error(
-            f"`{role}` is not a name for a role", "letters, digits, `_`, `.` and `-`, at most 64"
-        )
-    if role in known:
-        raise fields["role"].error(f"role `{role}` is defined in {known[role]} already")
-    entries = fields["allow"].items()
-    allowances = [_allowance(entry, role, number) for number, entry in enumerate(entries, 1)]
-    return role, allowances, _delegatees(fields)
-
-
-def _delegatees(fields: dict[str, Node]) -> frozenset[str]:
-    """Agents and roles by name: a role may be defined later, an agent enrolled later."""
-    node = fields.get("may_delegate_to")
-    if node is None:
-        return frozenset()
-    for item in node.items():
-        if item.text() != "*" and not _ROLE_NAME.fullmatch(item.text()):
-            raise item.error(
-                f"`{item.text()}` names no agent or role", "name agents or roles, or `*` for all"
-            )
-    return frozenset(item.text() for item in node.items())
-
-
-def _allowance(entry: Node, role: str, number: int) -> Allowance:
-    fields = entry.mapping((*_KINDS, "side_effects"))
-    if not _KINDS.keys() & fields.keys():
-        raise entry.error("allows nothing", "name `tools`, `resources` or `prompts`")
-    effects = _side_effects(fields)
-    patterns = tuple(
-        _pattern(item, kinds, effects if key == "tools" else None)
-        for key, kinds in _KINDS.items()
-        if key in fields
-        for item in fields[key].items()
-    )
-    what = "; ".join(f"{key} {', '.join(n.text() for n in fields[key].items())}" for key in fields)
-    text = f"{entry.place} role `{role}` allows {what}"
-    return Allowance(f"{role}/allow/{number}", role, entry.place, text[:300], patterns)
-
-
-def _side_effects(fields: dict[str, Node]) -> frozenset[SideEffect] | None:
-    node = fields.get("side_effects")
-    if node is None:
-        return None
-    if "tools" not in fields:
-        raise node.error("`side_effects` narrows `tools`, and there are none")
-    return frozenset(SideEffect(item.one_of(list(SideEffect))) for item in node.items())
-
-
-def _pattern(item: Node, kinds: frozenset[Kind], effects: frozenset[SideEffect] | None) -> Pattern:
-    glob = item.text()
-    if not glob or _CONTROL.search(glob) or len(glob) > 2048:
-        raise item.error("is not a pattern", "a pattern is a name in which `*` stands for any text")
-    return Pattern(glob, kinds, effects, item.place)

@@ -5,19 +5,25 @@ from collections.abc import Collection, Iterator
 from broker.documents import did_you_mean
 from broker.model import Kind, Target
 from broker.patterns import matches
-from broker.policy.compile import ENTITY_OF, Compiled, Uid
-from broker.policy.load import Allowance, Pattern
+from broker.policy.compile import ENTITY_OF, Compiled
+from broker.policy.roles import Allowance, Pattern
+from broker.policy.static import Uid
 
 _TARGET_TYPES = frozenset(ENTITY_OF.values())
 
 
 def selects(pattern: Pattern, target: Target) -> bool:
     """Whether a pattern means a target."""
-    return (
-        target.kind in pattern.kinds
-        and (pattern.side_effects is None or target.side_effect in pattern.side_effects)
-        and matches(pattern.glob, target.name)
-    )
+    if target.kind not in pattern.kinds:
+        return False
+    if pattern.side_effects is not None and target.side_effect not in pattern.side_effects:
+        return False
+    if pattern.labels is not None and pattern.labels.isdisjoint(target.labels):
+        return False
+    if not pattern.acts_as:
+        return matches(pattern.glob, target.name)
+    name = target.agent or (target.name if target.kind is Kind.AGENT else None)
+    return name is not None and matches(pattern.glob, name)
 
 
 def selections(allowances: Collection[Allowance], target: Target) -> list[str]:

@@ -39,6 +39,8 @@ def released(answer: Released, method: Method, *, modern: bool) -> Json:
     )
     cause = {"parent": answer.parent, "root": answer.root}
     told = _told(answer.call, cause, answer.cost, proof)
+    if answer.watermark is not None:
+        told["io.toolbroker/watermark"] = answer.watermark
     if answer.notices:
         told["io.toolbroker/budget"] = [_notice(notice) for notice in answer.notices]
     body = _with_meta(answer.body, told, modern=modern)

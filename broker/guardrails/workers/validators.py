@@ -9,8 +9,8 @@ For whoever has guardrails-ai; the broker itself never imports this.
 from importlib import import_module
 from typing import Any
 
-from broker.guardrails.conduct import Conduct, Guard, Rule, Ruling
 from broker.guardrails.armed import Armed
+from broker.guardrails.conduct import Conduct, Guard, Rule, Ruling
 from broker.guardrails.interface import Action
 from broker.guardrails.message import Message, Passage
 from broker.guardrails.registry import GUARDS

@@ -67,7 +67,7 @@ class Trusting:
 
 
 @asynccontextmanager
-async def catalogue(*mounts, facts=lambda _: Facts(), approvals=None):
+async def catalogue(*mounts, facts=lambda *_: Facts(), approvals=None):
     changes = []
     catalog = LiveCatalog(
         mounts,
@@ -201,7 +201,7 @@ async def test_the_operators_facts_overrule_the_authors():
         facts={"t": {"price": "0.5", "side_effect": "reads", "labels": ["a"]}},
     )
     ruled = Facts(price_usd="0.0000001", price_source="x.yaml:3", side_effect=SideEffect.DESTROYS)
-    async with catalogue(mount("m", shelf), facts=lambda _: ruled) as catalog:
+    async with catalogue(mount("m", shelf), facts=lambda *_: ruled) as catalog:
         (target,) = catalog.targets(Kind.TOOL)
     assert (target.price, target.price_source) == (1, "x.yaml:3")
     assert target.side_effect is SideEffect.DESTROYS

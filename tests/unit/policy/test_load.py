@@ -59,8 +59,11 @@ def test_a_mistake_in_a_role_is_named_with_file_and_line(write, text, message):
         ),
         (GOOD_RULE.format(id="r/allow/1"), "1: the id `r/allow/1` is taken by policies/roles/r.yaml:3"),
         (GOOD_RULE.format(id="a").replace("principal,", "principal == ?principal,"), "1: templates"),
-        (GOOD_RULE.format(id="a").replace(";", " when { resource.prise > 5 };"), "1: for policy"),
-        (GOOD_RULE.format(id="a").replace("principal,", 'principal in Rule::"r",'), "1: for policy"),
+        (GOOD_RULE.format(id="a").replace(";", " when { resource.prise > 5 };"), "1: attribute `prise`"),
+        (
+            GOOD_RULE.format(id="a").replace("principal,", 'principal in Rule::"r",'),
+            "1: unrecognized entity type `Rule`",
+        ),
     ],
 )
 def test_a_mistake_in_a_hard_rule_is_named_with_file_and_line(write, text, message):

@@ -15,6 +15,7 @@ TOKENS = "attacks/test_tokens.py"
 ENDPOINT = "attacks/test_token_endpoint.py"
 BYPASS = "attacks/test_policy_bypass.py"
 CONTENT = "attacks/test_secrets_in_content.py"
+DEFINITIONS = "attacks/test_tool_definitions.py"
 TAMPERING = "attacks/test_log_tampering.py"
 EXPORTED = "attacks/test_export_tampering.py"
 MCP = "attacks/test_mcp_wire.py"
@@ -648,6 +649,45 @@ THREATS = (
                     "unit/guardrails/test_secrets.py": (
                         "test_four_times_the_text_takes_at_most_four_times_the_steps",
                         "test_no_pattern_lets_one_match_read_to_the_end_of_the_text",
+                    )
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "Changed, renamed and poisoned tool definitions",
+        "Somebody behind a connector changes what a tool is after it was trusted, or writes orders into it.",
+        (
+            Requirement(
+                "guards:definition:pinned",
+                "What was approved is what is served: other words wait, another schema or other annotations are"
+                " withheld, and every doubt is in the log with both hashes.",
+                {
+                    DEFINITIONS: (
+                        "test_a_description_that_turns_into_an_order_after_approval_never_reaches_an_agent",
+                        "test_a_tool_that_takes_something_else_after_approval_is_gone_until_it_is_approved",
+                        "test_a_tool_that_becomes_harmless_only_in_its_annotations_is_not_believed",
+                        "test_every_doubt_is_in_the_log_with_both_hashes_and_none_of_the_text",
+                    )
+                },
+            ),
+            Requirement(
+                "guards:definition:names",
+                "A known tool under another name, or a name that looks like a known one, waits for an operator.",
+                {
+                    DEFINITIONS: (
+                        "test_a_known_tool_under_another_name_waits",
+                        "test_a_name_that_looks_like_that_of_a_known_tool_waits",
+                    )
+                },
+            ),
+            Requirement(
+                "guards:definition:poisoned",
+                "A definition that gives orders is not served, wherever in it they stand; the others are.",
+                {
+                    DEFINITIONS: (
+                        "test_a_definition_that_gives_orders_is_never_served_and_the_others_are",
+                        "test_an_order_in_the_description_of_an_argument_is_seen",
                     )
                 },
             ),

@@ -23,6 +23,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -153,10 +154,8 @@ def _end(process: "subprocess.Popen[str]", home: str) -> None:
     process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
-            try:
+            with suppress(OSError):  # what was not sent is not needed any more
                 pipe.close()
-            except OSError:
-                pass  # what was not sent is not needed any more
     shutil.rmtree(home, ignore_errors=True)
 
 

@@ -1,14 +1,14 @@
 """The other side: runs validators of guardrails-ai in an environment of their own. One JSON object a line.
 
     python -I runner.py
-    <- {"validators": [{"use": "guardrails_ai.regex_match:RegexMatch", "with": {"regex": "..."}}], "egress": false}
+    <- {"validators": [{"use": "package.module:Class", "with": {"regex": ".."}}], "egress": false}
     -> {"ready": true}
     <- {"texts": ["..."]}
     -> {"spans": [[text, start, end, validator], ...]}
 
-Only the standard library and guardrails-ai are imported, never the broker. Validators are called one after the
-other and directly: guardrails-ai's own `Guard` merges their corrections wrongly where they overlap, keeps what
-it has read, and mixes streams up. Whatever fails ends the process: nobody takes silence for a clean bill.
+Only the standard library and guardrails-ai are imported, never the broker. Validators are called one after
+the other and directly: guardrails-ai's own `Guard` merges their corrections wrongly where they overlap, keeps
+what it has read, and mixes streams up. Whatever fails ends the process: silence is no clean bill.
 """
 
 import importlib
@@ -30,21 +30,20 @@ def main() -> None:
     _answer(answers, {"ready": True})
     for line in lines:
         texts = json.loads(line)["texts"]
-        _answer(
-            answers, {"spans": [span for n, text in enumerate(texts) for span in _spans(n, text, validators)]}
-        )
+        spans = [span for number, text in enumerate(texts) for span in _spans(number, text, validators)]
+        _answer(answers, {"spans": spans})
 
 
-def _stay_home(event: str, arguments: tuple[Any, ...]) -> None:
+def _stay_home(event: str, _: tuple[Any, ...]) -> None:
     """An audit hook (PEP 578) cannot be removed again."""
     if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
         raise PermissionError(f"{event}: a validator wants to speak to somebody; `egress: allow` lets it")
 
 
 def _quiet() -> None:
-    """Telemetry is on by default, and every new `Guard` reads the settings again: so the reading is replaced."""
+    """Telemetry is on by default, and every `Guard` reads the settings again: so the reading is replaced."""
     rc = importlib.import_module("guardrails.classes.rc").RC
-    rc.load = classmethod(lambda cls, logger=None: rc(enable_metrics=False))
+    rc.load = staticmethod(lambda *_, **__: rc(enable_metrics=False))
     settings = importlib.import_module("guardrails").settings
     settings.rc = rc(enable_metrics=False)
     if settings.rc.enable_metrics or rc.load().enable_metrics:
@@ -57,7 +56,7 @@ def _validator(order: Any) -> Any:
 
 
 def _spans(number: int, text: str, validators: list[Any]) -> list[list[int]]:
-    """Where a validator names no place, the whole text is meant. Its correction may be invented: it is not used."""
+    """Where a validator names no place, the whole text is meant. Its correction may be invented."""
     spans: list[list[int]] = []
     for which, validator in enumerate(validators):
         result = validator.validate(text, {})

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from broker.allowances import Allowances
 from broker.audit.checkpoint import Signer
 from broker.audit.publication import Publication
 from broker.audit.publisher import Publisher
@@ -71,6 +72,9 @@ OVERRIDES_LOOK_S = 1.0
 POLICY_LOOK_S = 1.0
 """How often the policy folder is looked at for changes, in seconds."""
 
+EXCEPTIONS_LOOK_S = 1.0
+"""How often exceptions of guards are looked at, in seconds."""
+
 PINS_LOOK_S = 0.5
 """How often it is looked whether a definition was approved, in seconds."""
 
@@ -88,6 +92,7 @@ class Office:
     journal: Journal
     credentials: Credentials
     definitions: Definitions
+    allowances: Allowances
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,7 @@ class App:
     journal: Journal
     credentials: Credentials
     definitions: Definitions
+    allowances: Allowances
     policy: PolicyEngine
     catalog: LiveCatalog
     pipeline: Pipeline
@@ -119,8 +125,9 @@ async def office(settings: Settings, *, serve: bool = False) -> AsyncGenerator[O
     async with open_store(database, deployment=settings.deployment, serve=serve) as store:
         keys = await load_keys(store.keys, time.time)
         journal = Journal(store.journal, keys.digest)
+        allowances = Allowances(store.allowances)
         definitions = Definitions(store.pins, settings.connectors, suspicions)
-        yield Office(settings, store, keys, journal, Credentials(store.credentials), definitions)
+        yield Office(settings, store, keys, journal, Credentials(store.credentials), definitions, allowances)
 
 
 @asynccontextmanager
@@ -169,6 +176,8 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         tasks.start_soon(_follow_keys, back.keys.tokens)
         tasks.start_soon(_follow_overrides, back.store, prices)
         tasks.start_soon(_follow_manifests, back)
+        guards.except_from(await _exceptions(back))
+        tasks.start_soon(_follow_exceptions, back, guards)
         tasks.start_soon(_follow_pins, back.definitions, catalog)
         tasks.start_soon(_Rules(policies, policy, guards, prices, catalog).follow, back.journal, news)
         endpoint = _endpoint(settings, back, pipeline, catalog)
@@ -181,6 +190,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
                 journal=back.journal,
                 credentials=back.credentials,
                 definitions=back.definitions,
+                allowances=back.allowances,
                 policy=policy,
                 catalog=catalog,
                 pipeline=pipeline,
@@ -297,6 +307,20 @@ async def _follow_manifests(back: Office) -> None:
         except BrokerError as error:
             logger.warning("manifests were not looked at: %s", error.message)
         await anyio.sleep(MANIFEST_LOOK_S)
+
+
+async def _exceptions(back: Office) -> frozenset[tuple[str, str]]:
+    return frozenset((one.guard, one.digest) for one in await back.allowances.all())
+
+
+async def _follow_exceptions(back: Office, guards: Screen) -> None:
+    """Go by what operators have called no finding, whichever process they do it in."""
+    while True:
+        await anyio.sleep(EXCEPTIONS_LOOK_S)
+        try:
+            guards.except_from(await _exceptions(back))
+        except StorageUnavailable as error:
+            logger.warning("exceptions of guards were not read: %s", error.message)
 
 
 async def _follow_pins(definitions: Definitions, catalog: LiveCatalog) -> None:

@@ -36,6 +36,7 @@ class Event(StrEnum):
     DEFINITION_PINNED = "definition.pinned"
     DEFINITION_QUARANTINED = "definition.quarantined"
     DEFINITION_APPROVED = "definition.approved"
+    GUARD_EXCEPTED = "guard.excepted"
 
 
 class Outcome(StrEnum):

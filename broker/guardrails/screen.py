@@ -64,10 +64,15 @@ class Screen:
         self._mac = hmac.new(digest_key, digestmod="sha256")
         self._threads = anyio.CapacityLimiter(_THREADS)
         self._armed = Armed(conduct)
+        self._excepted: frozenset[tuple[str, str]] = frozenset()
 
     def adopt(self, conduct: Conduct) -> None:
         """Put another conduct in force, for every screening that begins from now on."""
         self._armed = Armed(conduct)
+
+    def except_from(self, excepted: frozenset[tuple[str, str]]) -> None:
+        """Find nothing in some texts any more: each is a guard and the digest of what it found."""
+        self._excepted = excepted
 
     async def screen(self, content: Json, stage: Stage, scene: Scene, findings: list[Finding]) -> Json:
         """See `Guards.screen`."""
@@ -183,7 +188,7 @@ class Screen:
         for verdict in verdicts:
             if verdict.type == UNREAD:
                 self._record_unread(verdict, reading)
-            else:
+            elif not self._is_excepted(message, verdict, reading):
                 by_passage.setdefault(message.number_at(verdict.start), []).append(verdict)
         changed: list[Passage] = []
         for number, here in by_passage.items():
@@ -195,6 +200,12 @@ class Screen:
                 value = rewritten(passage.value, moved, _label)
                 changed.append(replace(passage, value=value))
         return changed
+
+    def _is_excepted(self, message: Message, verdict: Verdict, reading: _Reading) -> bool:
+        if not self._excepted:
+            return False
+        guard = reading.armed.conduct.guards[verdict.guard].detector.name
+        return (guard, self._digest(message.text[verdict.start : verdict.end])) in self._excepted
 
     def _record(self, passage: Passage, verdict: Verdict, reading: _Reading) -> None:
         """A key cannot be rewritten without changing what the object means, so it is blocked."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from broker.allowances import AllowanceStore
 from broker.audit.interface import Log
 from broker.credentials import CredentialStore
 from broker.definitions import PinStore
@@ -24,6 +25,7 @@ class Store:
     credentials: CredentialStore
     replays: ReplayStore
     pins: PinStore
+    allowances: AllowanceStore
     log: Log
     ledger: LedgerReader
     signals: Signals

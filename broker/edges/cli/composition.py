@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import typer
     from starlette.types import ASGIApp
 
+    from broker.allowances import Allowances
     from broker.audit.interface import Log
     from broker.catalog.catalog import LiveCatalog
     from broker.configuration.load import Loaded
@@ -72,6 +73,11 @@ class Office(Protocol):
     @property
     def definitions(self) -> "Definitions":
         """Which definitions of tools are approved."""
+        ...
+
+    @property
+    def allowances(self) -> "Allowances":
+        """Which findings of guards are none."""
         ...
 
 

@@ -1,13 +1,18 @@
-"""What do the guards say to a text? `broker guard …` tries one, or measures them over many."""
+"""What do the guards say to a text? `broker guard …` tries one, measures many, and takes exceptions."""
 
+import getpass
+import re
 import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from broker.edges.cli.app import noun
-from broker.edges.cli.composition import configured, policies_of, run
+from broker.edges.cli.composition import Office, configured, on_the_state, policies_of, run
 from broker.edges.cli.options import AsJson, Config
 from broker.edges.cli.output import Output
 from broker.errors import Blocked, ConfigurationError, InvalidRequest
@@ -15,13 +20,14 @@ from broker.errors import Blocked, ConfigurationError, InvalidRequest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from broker.allowances import Allowance
     from broker.guardrails.conduct import Conduct
     from broker.guardrails.evaluation import Rate, Seen
     from broker.guardrails.interface import Finding
     from broker.guardrails.scene import Scene
     from broker.settings import Settings
 
-app = noun("Guards: check a text, evaluate a labelled file.")
+app = noun("Guards: check a text, evaluate a labelled file, except what is no finding.")
 
 REFUSED = 3
 
@@ -39,6 +45,12 @@ Samples = Annotated[
 ]
 Only = Annotated[str | None, typer.Option("--guard", help="Only the figures of this guard.")]
 BySource = Annotated[bool, typer.Option("--by-source", help="Group by `source` instead of `kind`.")]
+
+
+Digest = Annotated[str, typer.Argument(metavar="DIGEST", help="Of the finding, as the record has it.")]
+Guard = Annotated[str, typer.Option("--guard", help="The guard that found it.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why it is none; goes into the log.")]
+Withdraw = Annotated[bool, typer.Option("--withdraw", help="Find it again.")]
 
 
 @app.command()
@@ -127,6 +139,55 @@ def eval_(
         ("guard", "label", "group", "found", "of", "rate", "from", "to"), rows, empty="no guard is in force"
     )
     output.note("  ".join(f"{name} {value}" for name, value in took.items()))
+
+
+@app.command()
+def allow(
+    ctx: typer.Context,
+    digest: Digest,
+    *,
+    guard: Guard,
+    reason: Reason,
+    withdraw: Withdraw = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say that a finding was none: the guard passes over exactly this text from now on, in every process.
+
+    DIGEST is that of the finding in the record of a call (`broker calls show`). The text itself is not kept.
+    """
+    from broker.allowances import Allowance
+    from broker.guardrails.registry import GUARDS
+
+    name, by = _one_of(guard, sorted(GUARDS)), getpass.getuser()
+    if not re.fullmatch("[0-9a-f]{64}", digest):
+        raise InvalidRequest(
+            f"`{digest[:80]}` is no digest", hint="64 hexadecimal digits: `broker calls show` names them"
+        )
+
+    async def change(office: Office) -> None:
+        if withdraw:
+            await office.allowances.withdraw(name, digest, by=by, reason=reason)
+        else:
+            await office.allowances.allow(Allowance(name, digest, reason, by, int(time.time())))
+
+    on_the_state(ctx, configured(config).settings, change)
+    said = "found again" if withdraw else "no finding any more"
+    Output(as_json=as_json).item(
+        {"guard": name, "digest": digest, "allowed": not withdraw}, f"{digest[:12]}… is {said} of {name}"
+    )
+
+
+@app.command()
+def allowed(ctx: typer.Context, config: Config = None, as_json: AsJson = False) -> None:
+    """The exceptions, who made them and why."""
+
+    async def look(office: Office) -> "Sequence[Allowance]":
+        return await office.allowances.all()
+
+    found = on_the_state(ctx, configured(config).settings, look)
+    rows = [asdict(one) | {"at": datetime.fromtimestamp(one.at, UTC).isoformat()} for one in found]
+    Output(as_json=as_json).rows(("guard", "digest", "by", "at", "reason"), rows, empty="no exceptions")
 
 
 def _conduct(settings: "Settings") -> "Conduct":

@@ -26,7 +26,7 @@ NOUNS = {
     "calls": "Recorded calls: tail, show, tree",
     "audit": "The log: verify, prove, export, checkpoint, keys",
     "policy": "Policies: check",
-    "guard": "Guards: check a text, evaluate a labelled file",
+    "guard": "Guards: check a text, evaluate a labelled file, except what is no finding",
     "budget": "What is spent and held: list",
     "config": "The configuration in force and its schema: show, schema",
 }

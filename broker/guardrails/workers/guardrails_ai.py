@@ -96,7 +96,9 @@ class GuardrailsAi:
         first, last = message.bounds(number)
         if not 0 <= start < end <= last - first:
             raise WorkerError("a validator names a place that is not in the text")
-        return Span(first + start, first + end, self._orders[which].type)
+        return Span(
+            *_whole_words(message.text, first + start, first + end, first, last), self._orders[which].type
+        )
 
     def _ask(self, question: Json) -> Json:
         """Runs in a thread. One question at a time; after a failure the next one gets a new worker."""
@@ -111,6 +113,15 @@ class GuardrailsAi:
                     self._worker.end()
                 self._worker = None
                 raise
+
+
+def _whole_words(text: str, start: int, end: int, first: int, last: int) -> tuple[int, int]:
+    """Places that validators name can be off by a character; redacting them as they are would leave a part."""
+    while start > first and text[start - 1].isalnum():
+        start -= 1
+    while end < last and text[end].isalnum():
+        end += 1
+    return start, end
 
 
 class _Worker:

@@ -12,6 +12,7 @@ import anyio.to_thread
 from broker.model import Clock
 from broker.storage.signals import LocalSignals
 from broker.storage.sqlite.agents import SqliteAgents, SqliteKeys
+from broker.storage.sqlite.allowances import SqliteAllowances
 from broker.storage.sqlite.books import Books
 from broker.storage.sqlite.changes import Changes
 from broker.storage.sqlite.connection import connect_reader, connect_writer, prepare, serving
@@ -61,6 +62,7 @@ async def open_store(
                 credentials=credentials,
                 replays=credentials,
                 pins=SqlitePins(writer, reader),
+                allowances=SqliteAllowances(writer, reader),
                 log=SqliteLog(writer, reader, bulk),
                 ledger=SqliteLedger(reader, clock),
                 signals=LocalSignals(),

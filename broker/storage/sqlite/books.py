@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import apsw
 
+from broker.allowances import Allowance
 from broker.audit.interface import Entry, Event, Receipt
 from broker.errors import InvalidRequest, UnknownTarget
 from broker.identity.interface import KeyState, KeyUse, StoredKey
@@ -163,6 +164,25 @@ class Books:
         after = replace(after, changed_at=self._logs.now // MICRO)
         self._connection.execute(UPDATE, (*row_of(after), agent_id))
         return True
+
+    def allow(self, allowance: Allowance, entry: Entry) -> None:
+        """See `AllowanceStore.allow`."""
+        self._logs.append(entry)
+        self._connection.execute(
+            "insert or replace into guard_exception values (?, ?, ?, ?, ?)",
+            (allowance.guard, allowance.digest, allowance.reason, allowance.by, allowance.at),
+        )
+
+    def withdraw(self, guard: str, digest: str, entry: Entry) -> None:
+        """See `AllowanceStore.withdraw`."""
+        named = (guard, digest)
+        run = self._connection.execute
+        if not run("select 1 from guard_exception where guard = ? and digest = ?", named).fetchone():
+            raise UnknownTarget(
+                f"`{guard}` has no exception for this text", hint="`broker guard allowed` lists all"
+            )
+        self._logs.append(entry)
+        run("delete from guard_exception where guard = ? and digest = ?", named)
 
     def first_key(self, use: KeyUse, state: KeyState, make: Callable[[], StoredKey]) -> None:
         """Store the key that `make` gives, unless there is one for this use in this state."""

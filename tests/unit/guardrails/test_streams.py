@@ -143,3 +143,15 @@ def test_two_streams_at_once_do_not_touch_each_other(screen):
         second.append(two.feed(b))
     assert "".join([*first, one.close()]) == "a. " * 2000
     assert "".join([*second, two.close()]) == "b. " * 2000
+
+
+def test_a_text_that_an_operator_has_excepted_passes_and_every_other_is_found_as_before(screen):
+    other = Screen(LimitSettings(), screen._armed.conduct, b"k" * 32)
+    findings = []
+    other.screen_now({"text": f"use {TOKEN} now"}, Stage.RESULT, SCENE, findings)
+    other.except_from(frozenset({("secrets", findings[0].digest)}))
+    assert other.screen_now({"text": f"use {TOKEN} now"}, Stage.RESULT, SCENE, []) == {
+        "text": f"use {TOKEN} now"
+    }
+    changed = {"text": f"use {TOKEN[:-1]}Z now"}
+    assert other.screen_now(changed, Stage.RESULT, SCENE, []) != changed

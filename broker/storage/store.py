@@ -6,6 +6,7 @@ from broker.allowances import AllowanceStore
 from broker.audit.interface import Log
 from broker.credentials import CredentialStore
 from broker.definitions import PinStore
+from broker.flow.interface import FlowStore
 from broker.grants import GrantKeeper
 from broker.identity.interface import AgentStore, KeyStore, ReplayStore, Standing
 from broker.journal import JournalStore
@@ -29,3 +30,4 @@ class Store:
     log: Log
     ledger: LedgerReader
     signals: Signals
+    flow: FlowStore

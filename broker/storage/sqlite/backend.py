@@ -17,6 +17,7 @@ from broker.storage.sqlite.books import Books
 from broker.storage.sqlite.changes import Changes
 from broker.storage.sqlite.connection import connect_reader, connect_writer, prepare, serving
 from broker.storage.sqlite.credentials import SqliteCredentials
+from broker.storage.sqlite.flow import SqliteFlow
 from broker.storage.sqlite.grants import SqliteGrants
 from broker.storage.sqlite.journal import SqliteJournal
 from broker.storage.sqlite.pins import SqlitePins
@@ -66,6 +67,7 @@ async def open_store(
                 log=SqliteLog(writer, reader, bulk),
                 ledger=SqliteLedger(reader, clock),
                 signals=LocalSignals(),
+                flow=SqliteFlow(reader),
             )
         finally:
             with anyio.CancelScope(shield=True):

@@ -17,12 +17,14 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from broker.guardrails.hidden import SELECTORS, TAGS
-from broker.guardrails.message import SEAM, Message, View
+from broker.guardrails.message import SEAM, Message, Passage, View
 
 DEPTH = 2
 """How often what was decoded is decoded again."""
 
 _LONG_WORD = 24
+_AROUND = 160
+"""Characters on either side that belong to what reads otherwise: more than any context that is looked at."""
 _MOST_RUNS = 8
 _MOST_DECODED = 2_000
 _MOST_TOTAL = 1 << 20
@@ -44,7 +46,8 @@ _ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[nrt\"'/\\])")
 _PERCENT = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,24});")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
-_WEB_TOKEN = re.compile(r"eyJ[\w-]+\.eyJ[\w-]+\.")
+_WEB_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?")
+"""Its parts are base64, but what it says is for whom it is meant; it is found as what it is."""
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2}){12,}")
 _SIMPLE = {"n": "\n", "r": "\r", "t": "\t"}
 
@@ -77,6 +80,8 @@ def views_of(message: Message, depth: int = DEPTH) -> Iterator[View]:
     readings: list[_Reading] = []
     total = 0
     for reading in _readings(message):
+        if not reading.pieces:
+            continue  # nothing but invisible characters
         total += len(reading.text)
         if total > _MOST_TOTAL + 4 * len(message.text):
             raise ValueError("decodes to more than may be read")
@@ -103,7 +108,7 @@ def _through(outer: View, inner: View) -> View:
 
 
 def _view(message: Message, readings: Sequence[_Reading]) -> View:
-    passages = [replace(message.passages[r.number], value=r.text) for r in readings]
+    passages = [_passage(message.passages[r.number], r) for r in readings]
     derived = Message(passages, message.stage, message.scene)
     pieces = [
         piece._replace(at=piece.at + start)
@@ -121,6 +126,12 @@ def _view(message: Message, readings: Sequence[_Reading]) -> View:
         )
 
     return View(derived, origin, lambda at: readings[derived.number_at(at)].via)
+
+
+def _passage(original: Passage, reading: _Reading) -> Passage:
+    """What a part of a text decodes to is not the value that the key above it speaks of."""
+    name = "" if len(reading.pieces) == 1 and not reading.pieces[0].same else original.name
+    return replace(original, value=reading.text, name=name)
 
 
 def _readings(message: Message) -> Iterator[_Reading]:
@@ -145,28 +156,33 @@ def _readings(message: Message) -> Iterator[_Reading]:
 
 
 def _changed(message: Message, number: int, via: str, changes: Iterable[_Change]) -> Iterator[_Reading]:
-    """A passage with some stretches replaced; nothing if there are none."""
-    text, (start, end) = message.text, message.bounds(number)
+    """The stretches of a passage around what reads otherwise, with that replaced."""
+    start, end = message.bounds(number)
+    near: list[_Change] = []
+    for change in changes:
+        if near and change[0] - near[-1][1] > 2 * _AROUND:
+            yield _stretch(message.text, start, end, _Reading(number, via, "", []), near)
+            near = []
+        near.append(change)
+    if near:
+        yield _stretch(message.text, start, end, _Reading(number, via, "", []), near)
+
+
+def _stretch(text: str, start: int, end: int, reading: _Reading, changes: Sequence[_Change]) -> _Reading:
     out: list[str] = []
-    pieces: list[_Piece] = []
-    at, done = 0, start
-    for first, last, new in changes:
+    done, at = max(start, changes[0][0] - _AROUND), 0
+    end = min(end, changes[-1][1] + _AROUND)
+    for first, last, new in (*changes, (end, end, "")):
         if first > done:
-            pieces.append(_Piece(at, done, first, same=True))
+            reading.pieces.append(_Piece(at, done, first, same=True))
             out.append(text[done:first])
             at += first - done
         if new:
-            pieces.append(_Piece(at, first, last, same=False))
+            reading.pieces.append(_Piece(at, first, last, same=False))
             out.append(new)
             at += len(new)
         done = last
-    if done == start:
-        return
-    if end > done:
-        pieces.append(_Piece(at, done, end, same=True))
-        out.append(text[done:end])
-    if pieces:
-        yield _Reading(number, via, "".join(out), pieces)
+    return reading._replace(text="".join(out))
 
 
 def _unhidden(message: Message, number: int) -> Iterator[_Reading]:
@@ -241,10 +257,11 @@ def _entities(text: str, start: int, end: int) -> Iterator[_Change]:
 
 
 def _decoded(text: str, start: int, end: int, number: int) -> Iterator[_Reading]:
+    tokens = [found.span() for found in _WEB_TOKEN.finditer(text, start, end)]
     for via, pattern, decode in (("base64", _BASE64, _from_base64), ("hex", _HEX, _from_hex)):
         runs = 0
         for found in pattern.finditer(text, start, end):
-            if via == "base64" and _WEB_TOKEN.match(text, found.start(), end):
+            if any(first <= found.start() < last for first, last in tokens):
                 continue
             plain = decode(found[0])
             if plain is None:

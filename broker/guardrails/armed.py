@@ -10,7 +10,7 @@ import anyio
 
 from broker.guardrails.conduct import Conduct, Guard, Rulings
 from broker.guardrails.gate import Gate
-from broker.guardrails.interface import Detector, Reviewer, Span
+from broker.guardrails.interface import Action, Detector, Reviewer, Span
 from broker.guardrails.message import Message, View
 from broker.guardrails.spans import Verdict
 from broker.guardrails.views import views_of
@@ -43,6 +43,14 @@ class Armed:
         for view in views_of(message):
             verdicts += (_back(verdict, view) for verdict in self._detect(view.message, rulings))
         return verdicts
+
+    def look_again(self, message: Message, rulings: Sequence[Rulings]) -> list[Verdict]:
+        """What a rewritten message still holds that may not be passed on; flags have been told before."""
+        strict = [
+            {kind: ruling for kind, ruling in ruled.items() if ruling.action is not Action.FLAG}
+            for ruled in rulings
+        ]
+        return list(self._detect(message, strict))
 
     def _detect(self, message: Message, rulings: Sequence[Rulings]) -> Iterator[Verdict]:
         hits = self._gate.hits(message.lower)

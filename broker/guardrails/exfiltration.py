@@ -11,6 +11,9 @@ from broker.guardrails.message import Message
 from broker.patterns import matches
 
 _ENOUGH = 3
+_MOST_KNOWN = 10_000
+_OPENINGS = frozenset("(<\"'= :")
+"""What stands right before an address that is shown or linked."""
 _URL = re.compile(r"(?:https?:)?//[^\s\"'<>\[\]{}|\\^`\x00-\x1f]{4,4096}", re.IGNORECASE)
 _PARTS = re.compile(r"[A-Za-z0-9+_-]{24,}={0,2}")
 _HEX = re.compile(r"[0-9a-fA-F]+")
@@ -73,28 +76,40 @@ class Exfiltration:
     ) -> None:
         self._everywhere = (*_EVERYWHERE, *everywhere)
         self._by_connector = by_connector or {}
+        self._known: dict[tuple[str, str], bool] = {}
 
     def detect(self, message: Message, _: Hits, /) -> Sequence[Span]:
         """See `Detector.detect`."""
         return list(self._carrying(message))
 
     def _carrying(self, message: Message) -> Iterator[Span]:
-        text = message.text
-        allowed = (*self._everywhere, *self._by_connector.get(message.scene.target.connector, ()))
+        text, connector = message.text, message.scene.target.connector
         for found in message.matches(_URL):
             start, url = found.start(), found[0].rstrip(").,;:!?*_")
             host = _host(url)
-            if not host or any(matches(glob, host) for glob in allowed):
+            if not host or self._lets_through(connector, host):
                 continue
-            before = text[max(message.starts[message.number_at(start)], start - 320) : start]
-            shown = _IMAGE_BEFORE.search(before) is not None
-            if url.startswith("//") and not (shown or _LINK_BEFORE.search(before)):
+            shown = linked = False
+            if text[start - 1 : start] in _OPENINGS:
+                before = text[max(message.starts[message.number_at(start)], start - 320) : start]
+                shown = _IMAGE_BEFORE.search(before) is not None
+                linked = shown or _LINK_BEFORE.search(before) is not None
+            if url.startswith("//") and not linked:
                 continue  # a comment, or a path
-            tail = _tail(text, start + len(url), shown or _LINK_BEFORE.search(before) is not None)
+            tail = _tail(text, start + len(url)) if linked else ""
             if points(url + tail, host, shown=shown) >= _ENOUGH:
                 yield Span(
                     start, start + len(url) + len(tail), "carrying-image" if shown else "carrying-link"
                 )
+
+    def _lets_through(self, connector: str, host: str) -> bool:
+        known = self._known.get((connector, host))
+        if known is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            allowed = (*self._everywhere, *self._by_connector.get(connector, ()))
+            known = self._known[connector, host] = any(matches(glob, host) for glob in allowed)
+        return known
 
 
 def _host(url: str) -> str:
@@ -105,9 +120,9 @@ def _host(url: str) -> str:
 _TAIL = re.compile(r" [^\n)\]\"'<>]{1,2000}(?=[)\"'>])")
 
 
-def _tail(text: str, end: int, inside: bool) -> str:
+def _tail(text: str, end: int) -> str:
     """What follows a space inside `![ ]( … )` or quotes: renderers are lenient about it."""
-    found = _TAIL.match(text, end) if inside else None
+    found = _TAIL.match(text, end)
     title = found and found[0].lstrip().startswith(('"', "'"))
     return found[0] if found and not title else ""
 

@@ -6,6 +6,7 @@ from broker.guardrails.classifier import make_classifier
 from broker.guardrails.conduct import Maker
 from broker.guardrails.dangerous.detector import make_dangerous
 from broker.guardrails.exfiltration import make_exfiltration
+from broker.guardrails.hidden import make_hidden
 from broker.guardrails.injection.detector import make_injection
 from broker.guardrails.personal.detector import make_personal
 from broker.guardrails.secrets.detector import make_secrets
@@ -16,6 +17,7 @@ GUARDS: Mapping[str, Maker] = {
     "dangerous": make_dangerous,
     "exfiltration": make_exfiltration,
     "guardrails-ai": make_guardrails_ai,
+    "hidden": make_hidden,
     "injection": make_injection,
     "personal": make_personal,
     "secrets": make_secrets,

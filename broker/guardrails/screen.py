@@ -40,6 +40,7 @@ class _Reading:
     rulings: Sequence[Rulings]
     limits: walk.Limits
     blocked: list[Because] = field(default_factory=list[Because])
+    safe_keys: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def what(self) -> str:
@@ -169,7 +170,7 @@ class Screen:
                 break
             changes |= {passage.path: passage.value for passage in changed}
             message = Message(changed, reading.stage, reading.scene)
-            verdicts = [verdict for verdict in reading.look(message) if verdict.action is not Action.FLAG]
+            verdicts = reading.armed.look_again(message, reading.rulings)
         else:
             raise ValueError("redacting does not come to an end")
         if not changes:
@@ -194,8 +195,9 @@ class Screen:
         for number, here in by_passage.items():
             passage, start = message.passages[number], message.starts[number]
             moved = [replace(v, start=v.start - start, end=v.end - start) for v in here]
+            place = self._place(passage, reading)
             for verdict in moved:
-                self._record(passage, verdict, reading)
+                self._record(passage, place, verdict, reading)
             if not passage.is_key and any(v.action is Action.REDACT for v in moved):
                 value = rewritten(passage.value, moved, _label)
                 changed.append(replace(passage, value=value))
@@ -207,12 +209,11 @@ class Screen:
         guard = reading.armed.conduct.guards[verdict.guard].detector.name
         return (guard, self._digest(message.text[verdict.start : verdict.end])) in self._excepted
 
-    def _record(self, passage: Passage, verdict: Verdict, reading: _Reading) -> None:
+    def _record(self, passage: Passage, place: str, verdict: Verdict, reading: _Reading) -> None:
         """A key cannot be rewritten without changing what the object means, so it is blocked."""
         redacts_key = passage.is_key and verdict.action is Action.REDACT
         action = Action.BLOCK if redacts_key else verdict.action
         text = passage.value[verdict.start : verdict.end]
-        place = self._place(passage, reading)
         guard = reading.armed.names[verdict.guard]
         self._note(
             reading,
@@ -266,12 +267,15 @@ class Screen:
         return "".join(f"/{s.replace('~', '~0').replace('/', '~1')}" for s in steps)[:_LONGEST_PLACE]
 
     def _safe(self, key: str, reading: _Reading) -> str:
-        if len(key) < walk.SHORTEST_KEY:
-            return key
-        found = [
-            v for v in reading.look(Message([Passage(key)], reading.stage, reading.scene)) if v.type != UNREAD
-        ]
-        return rewritten(key, resolve([replace(v, action=Action.REDACT) for v in found]), _label)
+        if len(key) < walk.SHORTEST_KEY or (
+            key.isascii() and key.replace("_", "").isalpha() and len(key) < 32
+        ):
+            return key  # nothing that is found in so short a text has letters only
+        if key not in reading.safe_keys:
+            found = reading.look(Message([Passage(key)], reading.stage, reading.scene))
+            stretches = [replace(v, action=Action.REDACT) for v in found if v.type != UNREAD]
+            reading.safe_keys[key] = rewritten(key, resolve(stretches), _label)
+        return reading.safe_keys[key]
 
 
 def _label(verdict: Verdict, _: str) -> str:

@@ -14,7 +14,7 @@ _RUN = re.compile(
     r"[+(\d][\d().\-/ \u00a0\u202f+]{5,32}\d(?:x\d{2,5}(?!\w))?"
 )
 _LETTERS = re.compile(r"[A-Z][A-Z0-9]{1,7}[ -]?\d[A-Z0-9 -]{4,40}")
-_DIGITS = re.compile(r"\D+")
+_NO_DIGITS = dict.fromkeys((*range(48), *range(58, 128)))
 _WORDS = re.compile(r"[^\s\u00a0\u202f]+")
 _IBAN = re.compile(r"[A-Z]{2}\d\d(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?")
 _IBAN_LENGTHS = {
@@ -174,42 +174,47 @@ def _numbers(message: Message) -> Iterator[Span]:
 
 def _longest(message: Message, words: Sequence[tuple[int, int]], first: int) -> tuple[Span | None, int]:
     """The longest identifier that begins with a word, and where to go on."""
+    text, start = message.text, words[first][0]
+    if _is_glued(text, start, start, ".-"):
+        return None, first + 1
+    before = _before(message, start)
     for last in range(min(len(words), first + _MOST_WORDS) - 1, first - 1, -1):
-        start, end = words[first][0], words[last][1]
-        if span := _identify(message, start, end):
-            return span, last + 1
+        end = words[last][1]
+        if kind := _identify(text, start, end, before):
+            return Span(start, end, kind), last + 1
     return None, first + 1
 
 
-def _identify(message: Message, start: int, end: int) -> Span | None:
-    text = message.text
-    if _is_glued(text, start, end, ".-"):
+def _identify(text: str, start: int, end: int, before: str) -> str | None:
+    after = text[end : end + 12]
+    if after and (_is_word(after[0]) or (after[0] in ".-" and _is_word(after[1:2]))):
         return None
     piece = text[start:end].replace("\u00a0", " ").replace("\u202f", " ")
-    digits = _DIGITS.sub("", piece)
-    digits = digits if "x" not in piece else _DIGITS.sub("", piece.partition("x")[0])
-    if not 7 <= len(digits) <= 19:
-        return None
-    before = _before(message, start)
-    kind = _kind(piece, digits, before, text[end : end + 12])
-    return Span(start, end, kind) if kind else None
+    digits = piece.partition("x")[0].translate(_NO_DIGITS)
+    sound = 7 <= len(digits) <= 19 and digits.isascii()
+    return _kind(piece, digits, before, after) if sound else None
 
 
 def _kind(piece: str, digits: str, before: str, after: str) -> str | None:
-    if _CARD_FORM.fullmatch(piece) and _CARD.fullmatch(digits) and checks.luhn(digits):
+    size = len(digits)
+    if size >= 13 and _CARD_FORM.fullmatch(piece) and _CARD.fullmatch(digits) and checks.luhn(digits):
         goods = _COUNTED.match(after) or _GOODS.search(before[-16:])
         return None if goods else "payment-card"
-    for known in national.BY_DIGITS.get(len(digits), ()):
-        if not known.form.fullmatch(piece) or not (known.bare or known.words.search(before)):
-            continue
-        if known.check(digits) and not _COUNTED.match(after):
+    for known in national.BY_DIGITS.get(size, ()):
+        fits = known.form.fullmatch(piece) and known.check(digits)
+        if fits and not _COUNTED.match(after) and (known.bare or known.words.search(before)):
             return known.type
-    for known in national.WITH_LETTERS:
-        plain = piece.replace("-", "") if known.type == "es-dni" else piece
-        if known.form.fullmatch(piece) and (known.bare or known.words.search(before)) and known.check(plain):
-            return known.type
+    if not piece[-1].isdigit() or not piece.replace(" ", "").isdecimal():
+        for known in national.WITH_LETTERS:
+            plain = piece.replace("-", "") if known.type == "es-dni" else piece
+            if (
+                known.form.fullmatch(piece)
+                and known.check(plain)
+                and (known.bare or known.words.search(before))
+            ):
+                return known.type
     alone = not after[:2].strip().isdigit()
-    return "phone" if contact.is_phone(piece, len(digits), before, alone=alone) else None
+    return "phone" if contact.is_phone(piece, size, before, alone=alone) else None
 
 
 def _with_letters(message: Message) -> Iterator[Span]:
@@ -230,17 +235,19 @@ def _lettered(text: str, start: int, before: str) -> tuple[int, str | None]:
         size = _IBAN_LENGTHS.get(text[start : start + 2])
         end = _after_characters(text, start, size) if size else start
         plain = text[start:end].replace(" ", "")
-        if size and len(plain) == size and plain.isalnum() and checks.iban(plain):
+        if size and len(plain) == size and plain.isascii() and plain.isalnum() and checks.iban(plain):
             return end, "iban"
-    if (found := vat.VAT.match(text, start)) and vat.is_vat(
-        found[0], announced=vat.WORDS.search(before) is not None
+    if (
+        (found := vat.VAT.match(text, start))
+        and found[0].isascii()
+        and vat.is_vat(found[0], announced=vat.WORDS.search(before) is not None)
     ):
         return found.end(), "vat-id"
     for known in national.LETTERS_FIRST:
         found = known.form.match(text, start)
         if found and (known.bare or known.words.search(before)):
             plain = found[0].replace(" ", "").replace("-", "")
-            if known.check(plain):
+            if plain.isascii() and known.check(plain):
                 return found.end(), known.type
     return start, None
 

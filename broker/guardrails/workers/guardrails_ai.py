@@ -116,7 +116,7 @@ class GuardrailsAi:
 
 
 def _whole_words(text: str, start: int, end: int, first: int, last: int) -> tuple[int, int]:
-    """Places that validators name can be off by a character; redacting them as they are would leave a part."""
+    """Places that validators name can be off by a character: redacted as they are, a part would stay."""
     while start > first and text[start - 1].isalnum():
         start -= 1
     while end < last and text[end].isalnum():

@@ -10,6 +10,7 @@ from broker.guardrails.hidden import make_hidden
 from broker.guardrails.injection.detector import make_injection
 from broker.guardrails.personal.detector import make_personal
 from broker.guardrails.secrets.detector import make_secrets
+from broker.guardrails.topics import make_topics
 from broker.guardrails.workers.guardrails_ai import make_guardrails_ai
 
 GUARDS: Mapping[str, Maker] = {
@@ -21,4 +22,5 @@ GUARDS: Mapping[str, Maker] = {
     "injection": make_injection,
     "personal": make_personal,
     "secrets": make_secrets,
+    "topics": make_topics,
 }

@@ -80,6 +80,45 @@ def test_the_packaged_model_finds_an_attack_behind_twelve_thousand_characters():
     assert lines[2] == "0 True"
 
 
+TOPICS = """
+import anyio, pathlib, tempfile
+from broker.documents import read_yaml
+from broker.guardrails.message import Message, Passage
+from broker.guardrails.scene import Scene, Stage
+from broker.guardrails.topics import make_topics
+from broker.model import Kind, Target
+
+file = pathlib.Path(tempfile.mkdtemp()) / "t.yaml"
+file.write_text(chr(10).join([
+    "topics:",
+    "  medicine: {near: '0.23', like: ['What dose of ibuprofen should I take?', 'Is this rash a symptom of measles?',",
+    "    'Which medicine helps against high blood pressure?', 'Can I take these two drugs together?']}",
+    "  billing: {near: '0.2', like: ['Why was I charged twice on my invoice?', 'How do I get a refund for my order?',",
+    "    'Please send me the invoice of last month.', 'My credit card payment was declined.']}",
+    "only: [billing]",
+]))
+
+async def main():
+    guard = make_topics(read_yaml(file, "t.yaml"))
+    scene = Scene(Target(Kind.TOOL, "t", "c", "t", {}))
+    for text in (
+        "Can I have my money back for the last bill?",
+        "How many tablets of aspirin can I take a day?",
+        "The harvest was good this year in the north.",
+    ):
+        found = await guard.review(Message([Passage(text)], Stage.PROMPT, scene), [])
+        print(sorted(span.type for span in found))
+
+anyio.run(main)
+"""
+
+
+def test_the_packaged_vectors_tell_subjects_apart():
+    folder = venv("ml").parent / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
+    lines = python(Path(sys.executable), folder, code=TOPICS).splitlines()
+    assert lines == ["[]", "['medicine', 'off-topic']", "['off-topic']"]
+
+
 @pytest.fixture(scope="module")
 def guards() -> Path:
     return venv("guardrails")

@@ -90,7 +90,10 @@ class GuardrailsAi:
         numbers = [n for n, p in enumerate(message.passages) if p.value and not p.is_number]
         texts = [message.passages[number].value for number in numbers]
         answer = await anyio.to_thread.run_sync(self._ask, {"texts": texts}, limiter=self._threads)
-        return [self._span(message, numbers[text], *rest) for text, *rest in answer["spans"]]
+        return [
+            self._span(message, numbers[text], start, end, which)
+            for text, start, end, which in cast("list[tuple[int, int, int, int]]", answer["spans"])
+        ]
 
     def _span(self, message: Message, number: int, start: int, end: int, which: int) -> Span:
         first, last = message.bounds(number)
@@ -219,8 +222,7 @@ def _order(node: Node) -> Order:
     if not colon or not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
         raise fields["use"].error(f"`{use}` names no class", "write `package.module:Class`")
     kind = fields["type"].text() if "type" in fields else name
-    arguments = _plain(fields["with"]) if "with" in fields else {}
-    return Order(use, kind, arguments)
+    return Order(use, kind, _plain(fields["with"]) if "with" in fields else dict[str, Any]())
 
 
 def _plain(node: Node) -> Mapping[str, Any]:
@@ -228,7 +230,7 @@ def _plain(node: Node) -> Mapping[str, Any]:
     node.pairs("`with` holds the arguments of the validator")
     loader = yaml.SafeLoader("")
     try:
-        value: Any = loader.construct_document(node.yaml)  # pyright: ignore[reportUnknownMemberType] - no stubs
+        value = cast("Any", loader.construct_document(node.yaml))  # pyright: ignore[reportUnknownMemberType] - no stubs
     finally:
         loader.dispose()  # pyright: ignore[reportUnknownMemberType]
     try:

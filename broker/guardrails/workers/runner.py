@@ -40,10 +40,15 @@ def _stay_home(event: str, _: tuple[Any, ...]) -> None:
         raise PermissionError(f"{event}: a validator wants to speak to somebody; `egress: allow` lets it")
 
 
+def _without_metrics(*_: Any) -> Any:
+    """In place of `RC.load`, which reads a file that says to send."""
+    return importlib.import_module("guardrails.classes.rc").RC(enable_metrics=False)
+
+
 def _quiet() -> None:
     """Telemetry is on by default, and every `Guard` reads the settings again: so the reading is replaced."""
     rc = importlib.import_module("guardrails.classes.rc").RC
-    rc.load = staticmethod(lambda *_, **__: rc(enable_metrics=False))
+    rc.load = _without_metrics
     settings = importlib.import_module("guardrails").settings
     settings.rc = rc(enable_metrics=False)
     if settings.rc.enable_metrics or rc.load().enable_metrics:

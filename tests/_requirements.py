@@ -15,6 +15,7 @@ TOKENS = "attacks/test_tokens.py"
 ENDPOINT = "attacks/test_token_endpoint.py"
 BYPASS = "attacks/test_policy_bypass.py"
 CONTENT = "attacks/test_secrets_in_content.py"
+ORDERS = "attacks/test_injected_orders.py"
 DEFINITIONS = "attacks/test_tool_definitions.py"
 TAMPERING = "attacks/test_log_tampering.py"
 EXPORTED = "attacks/test_export_tampering.py"
@@ -650,6 +651,24 @@ THREATS = (
                     "unit/guardrails/test_secrets.py": (
                         "test_four_times_the_text_takes_at_most_four_times_the_steps",
                         "test_no_pattern_lets_one_match_read_to_the_end_of_the_text",
+                    )
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "Orders in what a tool answers",
+        "Somebody writes to the agent through a page, a mail or a record that a tool reads for it.",
+        (
+            Requirement(
+                "guards:injection:result",
+                "An explicit order in a result is stopped before an agent reads it, also hidden or encoded; what only"
+                " uses the same words is handed out; the record says where it stood and holds none of it.",
+                {
+                    ORDERS: (
+                        "test_an_order_in_a_result_reaches_no_agent_however_it_is_written",
+                        "test_a_harmless_result_with_the_same_words_is_handed_out",
+                        "test_the_record_of_a_blocked_order_says_where_it_stood_and_holds_none_of_it",
                     )
                 },
             ),

@@ -30,15 +30,16 @@ from broker.catalog.interface import Catalog
 from broker.connector import Line
 from broker.errors import Because, Denied, UnknownTarget, UpstreamRefused
 from broker.grants import Delegator
-from broker.guardrails.interface import Guards, Scene, Stage
+from broker.guardrails.interface import Action, Finding, Guards
 from broker.guardrails.relay import ScreenedCaller
+from broker.guardrails.scene import Scene, Stage
 from broker.identity.interface import Authenticator
 from broker.inflight import InFlight
 from broker.journal import Journal
 from broker.ledger.interface import Notice, Quote
 from broker.ledger.prices import Prices
 from broker.model import Answer, Call, CallId, Grant, Json, Kind, MicroUSD, Principal, Situation, Target
-from broker.policy.interface import Decision, Obligations, Policy
+from broker.policy.interface import Consent, Decision, Obligations, Policy
 from broker.record import CallRecord
 from broker.redaction import WITHHELD, MutedCaller, Redactor
 
@@ -95,7 +96,7 @@ class Pipeline:
             scene = Scene.of(principal, target)
             params = await self.guards.screen(call.params, Stage.ARGUMENTS, scene, record.findings)
             record.params = params
-            record.decision = self.policy.decide(principal, target, params, Situation())
+            record.decision = self._decide(record, principal, target, Situation())
             _enforce(record.decision, principal, target)
             hop = await self.delegator.plan_for(principal, target, call) if target.agent else None
             quote = self.prices.quote(principal, target)
@@ -139,6 +140,13 @@ class Pipeline:
             )
         return target
 
+    def _decide(
+        self, record: CallRecord, principal: Principal, target: Target, situation: Situation
+    ) -> Decision:
+        """What the policies say of the screened parameters, and whose consent the guards want besides."""
+        decision = self.policy.decide(principal, target, record.params, situation)
+        return _with_guards(decision, record.findings, situation.approved)
+
     async def _invoke(
         self, record: CallRecord, principal: Principal, target: Target, params: Json, hop: Grant | None
     ) -> Answer:
@@ -174,6 +182,27 @@ class Pipeline:
             log_level=level if isinstance(level, str) else None,
             trace={k: v for k in ("traceparent", "tracestate") if isinstance(v := call.meta.get(k), str)},
         )
+
+
+def _with_guards(decision: Decision, findings: Sequence[Finding], approved: frozenset[str]) -> Decision:
+    """The decision, if need be waiting for the humans that guards ask for."""
+    asked = {f"guard/{f.rule}": f for f in findings if f.action is Action.APPROVE}
+    consents = tuple(
+        Consent(rule, finding.approver, f"`{finding.type}` at `{finding.place}`")
+        for rule, finding in asked.items()
+        if rule not in approved
+    )
+    if not consents or not (decision.permitted or decision.consents):
+        return decision
+    because = tuple(Because(consent.rule, consent.text) for consent in consents)
+    hint = decision.hint or f"a `{consents[0].approver}` has to agree to what it holds"
+    return replace(
+        decision,
+        permitted=False,
+        because=because if decision.permitted else (*decision.because, *because),
+        hint=hint,
+        consents=(*decision.consents, *consents),
+    )
 
 
 def _enforce(decision: Decision, principal: Principal, target: Target) -> None:

@@ -174,34 +174,36 @@ class Screen:
         redacts_key = passage.is_key and verdict.action is Action.REDACT
         action = Action.BLOCK if redacts_key else verdict.action
         text = passage.value[verdict.start : verdict.end]
-        guard = reading.armed.names[verdict.guard]
-        self._note(
-            reading,
-            Finding(
-                guard,
-                reading.stage,
-                verdict.type,
-                action,
-                place,
-                len(text),
-                self._digest(text),
-                verdict.would,
-                verdict.via,
-            ),
+        ruling = reading.rulings[verdict.guard].get(verdict.type)
+        finding = Finding(
+            guard=reading.armed.names[verdict.guard],
+            stage=reading.stage,
+            type=verdict.type,
+            action=action,
+            place=place,
+            length=len(text),
+            digest=self._digest(text),
+            would=verdict.would,
+            via=verdict.via,
+            approver=ruling.approver if ruling and action is Action.APPROVE else "",
         )
+        self._note(reading, finding)
         if action is Action.BLOCK:
-            rule = f"{guard.partition('@')[0]}/{verdict.type}"
-            reading.blocked.append(Because(rule, f"at `{place}`"))
+            reading.blocked.append(Because(finding.rule, f"at `{place}`"))
 
     def _record_unread(self, verdict: Verdict, reading: _Reading) -> None:
         guard = reading.armed.names[verdict.guard]
-        self._note(reading, Finding(guard, reading.stage, UNREAD, verdict.action, "", 0, ""))
+        finding = Finding(guard, reading.stage, UNREAD, verdict.action, "", 0, "")
+        self._note(reading, finding)
         if verdict.action is Action.BLOCK:
-            reading.blocked.append(Because(f"{guard.partition('@')[0]}/{UNREAD}", "the guard failed"))
+            reading.blocked.append(Because(finding.rule, "the guard failed"))
 
     def _note(self, reading: _Reading, finding: Finding) -> None:
-        """Add a finding. Beyond a number of them only that there are more: records are bounded."""
-        if len(reading.findings) < _MOST_FINDINGS:
+        """Add a finding. Beyond a number of them only that there are more: records are bounded.
+
+        One that asks for consent is never left out: what is not in the list is not asked.
+        """
+        if len(reading.findings) < _MOST_FINDINGS or finding.action is Action.APPROVE:
             reading.findings.append(finding)
         elif len(reading.findings) == _MOST_FINDINGS:
             reading.findings.append(replace(finding, type="further-findings"))

@@ -1,8 +1,10 @@
 """Is this content safe to pass on? Every text is read once, findings are acted on, and doubt is a no."""
 
 import hmac
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import anyio
 import anyio.to_thread
@@ -20,6 +22,9 @@ from broker.settings import LimitSettings
 
 INLINE_BYTES = 32 << 10
 """What is larger is read in another thread, so that other calls go on meanwhile."""
+
+LARGE_WITHIN_S = 5.0
+"""What is large has to be read within this time, or it is not read at all."""
 
 _THREADS = 2
 _MOST_FINDINGS = 64
@@ -109,7 +114,7 @@ class Screen:
                 raise
             large = True
             message, verdicts = await anyio.to_thread.run_sync(
-                self._read, content, reading, limiter=self._threads
+                partial(self._read, content, reading, within_s=LARGE_WITHIN_S), limiter=self._threads
             )
         if armed.reviewers:
             verdicts += await armed.review(message, verdicts, reading.rulings)
@@ -121,8 +126,11 @@ class Screen:
             )
         return self._act(content, message, verdicts, reading)
 
-    def _read(self, content: Json, reading: _Reading) -> tuple[Message, list[Verdict]]:
+    def _read(
+        self, content: Json, reading: _Reading, *, within_s: float | None = None
+    ) -> tuple[Message, list[Verdict]]:
         message = walk.gather(content, reading.limits, reading.stage, reading.scene)
+        message.deadline = None if within_s is None else time.monotonic() + within_s
         return message, reading.look(message)
 
     def _act(self, content: Json, message: Message, verdicts: Sequence[Verdict], reading: _Reading) -> Json:

@@ -33,6 +33,7 @@ from broker.edges.oauth import routes as oauth_routes
 from broker.edges.oauth.exchange import TokenExchange
 from broker.edges.oauth.revocation import Revoker
 from broker.errors import BrokerError, ConfigurationError, StorageUnavailable
+from broker.flow.transactions import Transactions
 from broker.grants import Delegator, Grants
 from broker.guardrails.conduct import load_conduct
 from broker.guardrails.registry import GUARDS
@@ -137,10 +138,11 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         guards = Screen(settings.limits, conduct, back.keys.digest)
         await back.journal.policy_changed(policy.version)
         news = News(back.store)
+        transactions = Transactions(back.store.flow, back.keys.digest)
         catalog = LiveCatalog(
             [_mount(name, section) for name, section in settings.connectors.items()],
             facts=load_facts(policies),
-            changed=partial(_catalogue_changed, policy, news),
+            changed=partial(_catalogue_changed, policy, transactions, news),
         )
         inflight = InFlight(back.store.standing)
         authority = _authority(settings, folder, back, policy)
@@ -153,6 +155,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
             prices=prices,
             journal=back.journal,
             inflight=inflight,
+            transactions=transactions,
         )
         tasks.start_soon(news.run)
         tasks.start_soon(inflight.watch, back.store.signals)
@@ -206,9 +209,14 @@ def policies_dir(settings: Settings) -> Path:
 
 
 def _catalogue_changed(
-    policy: PolicyEngine, news: News, targets: Sequence[Target], kinds: frozenset[Kind]
+    policy: PolicyEngine,
+    transactions: Transactions,
+    news: News,
+    targets: Sequence[Target],
+    kinds: frozenset[Kind],
 ) -> None:
     policy.retarget(targets)
+    transactions.retarget(targets)
     for kind in sorted(kinds):
         news.tell("catalog", {"kind": kind})
 

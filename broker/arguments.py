@@ -29,13 +29,22 @@ def values(argument: Argument, params: Json) -> tuple[int, ...] | tuple[str, ...
     Raises:
         UnreadableArgumentError: it is something else than declared, or there are too many.
     """
-    given = params.get("arguments")
-    found = dict.fromkeys(_at(argument, given, argument.path.split(".")))
+    found = dict.fromkeys(_at(argument, params.get("arguments"), argument.path.split(".")))
     if len(found) > MOST_VALUES:
         raise UnreadableArgumentError(f"has more than {MOST_VALUES} values")
     if argument.scale is None:
         return tuple(cast("list[str]", list(found)))
     return tuple(cast("list[int]", list(found)))
+
+
+def total(argument: Argument, params: Json) -> int:
+    """What a declared number adds up to in a call. One below zero takes nothing away from others.
+
+    Raises:
+        UnreadableArgumentError: it is not a number.
+    """
+    found = _at(argument, params.get("arguments"), argument.path.split("."))
+    return sum([max(0, cast("int", number)) for number in found])
 
 
 def _at(argument: Argument, value: Any, path: list[str]) -> Iterator[int | str]:

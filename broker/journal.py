@@ -16,6 +16,7 @@ import anyio.lowlevel
 
 from broker import errors
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts, Outcome, Receipt
+from broker.flow.step import Seen, Step
 from broker.identity.attestation import level_of
 from broker.identity.interface import AgentStore
 from broker.ledger.interface import NOTHING, Notice, Override, Quote, Settlement
@@ -57,6 +58,8 @@ class Opening:
     quote: Quote
     intent: Entry
     principal: Principal
+    step: Step | None = None
+    """What the call adds to its transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class Closing:
     call: str
     settlement: Settlement
     terminal: Entry
+    seen: Seen | None = None
+    """What its result has shown to its transaction."""
 
 
 class JournalStore(Protocol):
@@ -90,6 +95,7 @@ class JournalStore(Protocol):
 
         Raises:
             Denied: somebody in the chain may not act any more; nothing was changed.
+            MovedError: another process has gone on with the transaction; nothing was changed.
             RateLimited: it comes too soon after the calls before it; nothing was changed.
             BudgetExceeded: some `spent + held + amount` would exceed its cap; nothing was changed.
         """
@@ -218,13 +224,17 @@ class Journal:
 
         Raises:
             Denied: somebody in the chain may not act any more; nothing was reserved.
+            MovedError: another process has gone on with the transaction; nothing was reserved.
             RateLimited: it comes too soon; nothing was reserved.
             BudgetExceeded: a cap does not hold the quote; nothing was reserved.
         """
         record.quote = quote
         with anyio.CancelScope(shield=True):
             intent = self._scribe.intent(record)
-            opened = await self._store.open(Opening(record.call.id, quote, intent, principal))
+            step = None if record.turn is None else record.turn.step
+            opened = await self._store.open(Opening(record.call.id, quote, intent, principal, step))
+            if record.turn is not None:
+                record.turn.kept()
             record.intent, record.notices = opened.receipt, opened.notices
         outcome = Outcome.UNKNOWN
         failure: BaseException | None = None
@@ -243,7 +253,9 @@ class Journal:
             settlement = record.settlement = record.settlement or _unsettled(failure, record)
             with anyio.CancelScope(shield=True):
                 terminal = self._scribe.terminal(record, outcome, settlement)
-                record.receipt = await self._store.close(Closing(record.call.id, settlement, terminal))
+                record.receipt = await self._store.close(
+                    Closing(record.call.id, settlement, terminal, record.seen)
+                )
 
     async def recover(self) -> int:
         """Close every intent that a vanished process left open as `unknown`, charging what it held."""

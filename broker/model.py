@@ -17,6 +17,12 @@ MicroUSD = NewType("MicroUSD", int)
 DELEGATION = "io.toolbroker/delegation"
 """The key of `_meta` under which a request carries a delegation token."""
 
+TASK = "io.toolbroker/task"
+"""The key of `_meta` under which a request names the task that it is made for."""
+
+TASK_TEXT = "io.toolbroker/task_text"
+"""The key of `_meta` under which a request says what the caller was asked to do."""
+
 Json = dict[str, Any]
 """One JSON object exactly as it came from the wire: unknown fields and key order are kept."""
 
@@ -324,6 +330,18 @@ class Call:
         """The delegation token that the caller says it acts under; "" where it is no text."""
         value = self.meta.get(DELEGATION)
         return value if isinstance(value, str) or value is None else ""
+
+    @property
+    def task(self) -> str | None:
+        """What the caller calls the task that the call is made for."""
+        value = self.meta.get(TASK)
+        return value if isinstance(value, str) else None
+
+    @property
+    def task_text(self) -> str | None:
+        """What the caller says it was asked to do, in the words of who asked."""
+        value = self.meta.get(TASK_TEXT)
+        return value if isinstance(value, str) else None
 
     @property
     def claimed_parent(self) -> str | None:

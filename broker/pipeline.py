@@ -8,7 +8,7 @@ The order is the security argument, so it is written here and configured nowhere
 * authenticate: what follows speaks of a principal, never of a token
 * resolve: what this chain may not see does not exist for it; nothing runs for strangers
 * screen arguments: guards may redact, and what follows must judge what will really be sent
-* decide: on the final arguments, for every actor of the chain
+* decide: on the final arguments and on all that the transaction has read, for every actor of the chain
 * reserve and record intent: one durable commit before anything leaves; a crash cannot hide a call
 * invoke: the only place that runs third-party code
 * settle: as soon as the upstream has answered; a blocked result has still been paid for
@@ -29,6 +29,7 @@ from broker.audit.interface import Receipt
 from broker.catalog.interface import Catalog
 from broker.connector import Line
 from broker.errors import Because, Denied, UnknownTarget, UpstreamRefused
+from broker.flow.transactions import Transactions, Turn
 from broker.grants import Delegator
 from broker.guardrails.interface import Action, Finding, Guards
 from broker.guardrails.relay import ScreenedCaller
@@ -38,7 +39,7 @@ from broker.inflight import InFlight
 from broker.journal import Journal
 from broker.ledger.interface import Notice, Quote
 from broker.ledger.prices import Prices
-from broker.model import Answer, Call, CallId, Grant, Json, Kind, MicroUSD, Principal, Situation, Target
+from broker.model import Answer, Call, CallId, Grant, Json, Kind, MicroUSD, Principal, Target
 from broker.policy.interface import Consent, Decision, Obligations, Policy
 from broker.record import CallRecord
 from broker.redaction import WITHHELD, MutedCaller, Redactor
@@ -74,6 +75,7 @@ class Pipeline:
         prices: Prices,
         journal: Journal,
         inflight: InFlight,
+        transactions: Transactions,
     ) -> None:
         self.identity = identity
         self.catalog = catalog
@@ -83,6 +85,7 @@ class Pipeline:
         self.prices = prices
         self.journal = journal
         self.inflight = inflight
+        self.transactions = transactions
 
     async def call(self, call: Call) -> Released:
         """Do what the call asks, if its whole chain may, and hand out the result.
@@ -96,19 +99,18 @@ class Pipeline:
             scene = Scene.of(principal, target)
             params = await self.guards.screen(call.params, Stage.ARGUMENTS, scene, record.findings)
             record.params = params
-            record.decision = self._decide(record, principal, target, Situation())
-            _enforce(record.decision, principal, target)
-            hop = await self.delegator.plan_for(principal, target, call) if target.agent else None
-            quote = self.prices.quote(principal, target)
-            _keep_within(record.decision, quote)
-            with self.inflight.flight(record, principal):  # a revocation cancels what is in here
-                # reserve + intent: one commit; leaving: charge + outcome, one commit
-                async with self.journal.hold(record, principal, quote) as hold:
-                    answer = await self._invoke(record, principal, target, params, hop)
-                    hold.settle(answer)
-                    body = await self.guards.screen(answer.body, Stage.RESULT, scene, record.findings)
-                    body = _on_its_terms(record, body)
-        return _released(record, body)
+            while True:  # once, unless another process goes on with the transaction meanwhile
+                with await self._decide(record, principal, target, params):
+                    hop = await self.delegator.plan_for(principal, target, call) if target.agent else None
+                    quote = self.prices.quote(principal, target)
+                    _keep_within(record, quote)
+                    with self.inflight.flight(record, principal):  # a revocation cancels what is in here
+                        # reserve + intent: one commit; leaving: charge + outcome, one commit
+                        async with self.journal.hold(record, principal, quote) as hold:
+                            answer = await self._invoke(record, principal, target, params, hop)
+                            hold.settle(answer)
+                            body = await self._screen_result(record, scene, answer.body)
+                    return _released(record, body)
 
     async def visible(self, token: str, kind: Kind, delegation: str | None = None) -> Sequence[Target]:
         """What exists for this chain: the same answer that `call` resolves by.
@@ -120,6 +122,16 @@ class Pipeline:
         if delegation is not None:
             principal = await self.identity.delegated(principal, delegation)
         return self.policy.visible(principal, self.catalog.targets(kind))
+
+    async def _decide(self, record: CallRecord, principal: Principal, target: Target, params: Json) -> Turn:
+        """Judge the call on what its transaction has done. Who gets the turn enters it before all else."""
+        while True:
+            turn = record.turn = await self.transactions.turn(principal, record.call, target, params)
+            decision = self.policy.decide(principal, target, params, turn.situation)
+            record.decision = _with_guards(decision, record.findings, turn.situation.approved)
+            if record.decision.permitted or not await self.transactions.moved(turn):
+                _enforce(record.decision, principal, target)
+                return turn
 
     async def _authenticate(self, record: CallRecord) -> Principal:
         """Who calls, in which chain, for which call. Whose delegation fails is recorded all the same."""
@@ -140,13 +152,6 @@ class Pipeline:
             )
         return target
 
-    def _decide(
-        self, record: CallRecord, principal: Principal, target: Target, situation: Situation
-    ) -> Decision:
-        """What the policies say of the screened parameters, and whose consent the guards want besides."""
-        decision = self.policy.decide(principal, target, record.params, situation)
-        return _with_guards(decision, record.findings, situation.approved)
-
     async def _invoke(
         self, record: CallRecord, principal: Principal, target: Target, params: Json, hop: Grant | None
     ) -> Answer:
@@ -162,7 +167,19 @@ class Pipeline:
             scene = Scene.of(principal, target)
             safe = await self.guards.screen(said, Stage.RESULT, scene, record.findings)
             refusal.message, refusal.data = safe["message"], safe["data"]
+            self._remember(record, target, safe)
             raise
+
+    async def _screen_result(self, record: CallRecord, scene: Scene, body: Json) -> Json:
+        """What may be handed out of a result; its transaction remembers what it has shown."""
+        body = await self.guards.screen(body, Stage.RESULT, scene, record.findings)
+        body = _on_its_terms(record, body)
+        self._remember(record, scene.target, body)
+        return body
+
+    def _remember(self, record: CallRecord, target: Target, body: Json) -> None:
+        if record.turn is not None:
+            record.seen = self.transactions.see(record.turn, target, body)
 
     async def _hand_over(self, call: Call, principal: Principal, hop: Grant) -> str:
         parent = call.delegation or call.token
@@ -214,10 +231,11 @@ def _enforce(decision: Decision, principal: Principal, target: Target) -> None:
         )
 
 
-def _keep_within(decision: Decision, quote: Quote) -> None:
+def _keep_within(record: CallRecord, quote: Quote) -> None:
     """Refuse what may cost more than the rules that permit it allow, before it is spent."""
-    most = decision.obligations.max_cost
-    if most is not None and quote.amount > most:
+    decision = record.decision
+    most = decision.obligations.max_cost if decision else None
+    if decision and most is not None and quote.amount > most:
         raise Denied(
             f"this call may cost {_usd(quote.amount)}, and the rules that permit it allow {_usd(most)}",
             because=decision.because,

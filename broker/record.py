@@ -14,9 +14,11 @@ import orjson
 
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts, Outcome, Receipt
 from broker.errors import BrokerError
+from broker.flow.step import Seen
+from broker.flow.transactions import Turn
 from broker.guardrails.interface import Finding
 from broker.ledger.interface import Budget, Notice, Quote, Settlement, Unit
-from broker.model import Answer, Call, Json, Principal, Target
+from broker.model import Answer, Call, Json, Principal, Situation, Target
 from broker.policy.interface import Decision
 
 FINDINGS = 50
@@ -32,6 +34,10 @@ class CallRecord:
     principal: Principal | None = None
     target: Target | None = None
     params: Json = field(default_factory=dict[str, object])
+    turn: Turn | None = None
+    """Its turn in its transaction: what it is judged on, and what it adds."""
+    seen: Seen | None = None
+    """What its result has shown to its transaction."""
     decision: Decision | None = None
     findings: list[Finding] = field(default_factory=list[Finding])
     quote: Quote | None = None
@@ -138,7 +144,7 @@ class Scribe:
         if record.params:
             facts["arguments"] = self._commitment(record.params)
         if record.decision:
-            facts["decision"] = _decision(record.decision)
+            facts["decision"] = _decision(record.decision, record.turn)
         return facts | _findings(record.findings)
 
     def _commitment(self, content: Mapping[str, object]) -> Facts:
@@ -157,7 +163,7 @@ class Scribe:
         return mac.hexdigest()
 
 
-def _decision(decision: Decision) -> Facts:
+def _decision(decision: Decision, turn: Turn | None) -> Facts:
     """The verdict, and what there is besides: terms, who would have to agree, what shadow rules change."""
     facts: Facts = {
         "permitted": decision.permitted,
@@ -176,6 +182,8 @@ def _decision(decision: Decision) -> Facts:
     if decision.shadow:
         rules = [b.rule for b in decision.shadow.because]
         facts["shadow"] = {"permitted": decision.shadow.permitted, "rules": rules}
+    if turn is not None:
+        facts["situation"] = _situation(turn.situation)
     return facts
 
 
@@ -208,6 +216,16 @@ def _cause(record: CallRecord, principal: Principal) -> Facts:
     if call.traceparent:
         cause["trace"] = call.traceparent[:64]
     return cause
+
+
+def _situation(situation: Situation) -> Facts:
+    """What was known of the transaction when the call was judged, so that it can be judged again."""
+    facts: Facts = {"counters": dict(situation.counters)}
+    if situation.taint:
+        facts["taint"] = sorted(situation.taint)
+    if situation.provenance:
+        facts["provenance"] = dict(situation.provenance)
+    return facts
 
 
 def _findings(findings: Sequence[Finding]) -> Facts:

@@ -26,6 +26,7 @@ DELEGATION = "attacks/test_delegation.py"
 DPOP = "attacks/test_dpop.py"
 FEDERATION = "attacks/test_federation.py"
 TIMING = "attacks/test_timing.py"
+FLOW = "attacks/test_information_flow.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -942,6 +943,53 @@ THREATS = (
                         "test_the_state_is_readable_by_its_owner_alone",
                         "test_a_file_that_others_may_read_is_closed_to_them",
                         "test_a_second_server_on_the_same_state_is_told_who_has_it",
+                    )
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "Injected instructions",
+        "Somebody writes what an agent reads, and the agent does what it says.",
+        (
+            Requirement(
+                "flow:taint",
+                "What a transaction has read decides what it may send: private data and untrusted content in one"
+                " transaction need a human before anything leaves.",
+                {
+                    FLOW: (
+                        "test_without_an_attack_a_mail_goes_where_the_task_says",
+                        "test_what_no_one_has_labelled_can_be_used_as_before",
+                        "test_private_data_does_not_leave_after_untrusted_content_was_read",
+                        "test_private_data_from_one_tool_and_instructions_from_another_are_one_transaction",
+                        "test_a_delegate_s_reading_stops_its_delegator_and_the_other_way_round",
+                        "test_an_agent_that_is_called_as_a_tool_is_in_its_caller_s_transaction",
+                    )
+                },
+            ),
+            Requirement(
+                "flow:shedding",
+                "Neither another task, nor a restart, nor another process, nor a call at the same time gets rid"
+                " of what was read.",
+                {
+                    FLOW: (
+                        "test_naming_another_task_sheds_nothing",
+                        "test_a_task_that_goes_on_with_a_new_token_keeps_what_it_has_read",
+                        "test_what_is_still_being_read_counts_already",
+                        "test_a_restart_forgets_nothing",
+                        "test_two_processes_do_not_let_private_data_slip_out_between_them",
+                    )
+                },
+            ),
+            Requirement(
+                "flow:provenance",
+                "Nothing goes to a destination that untrusted content has named and the task has not.",
+                {
+                    FLOW: (
+                        "test_an_address_from_a_mail_is_no_destination",
+                        "test_an_address_that_was_spelt_out_in_a_mail_is_no_destination",
+                        "test_a_task_text_that_a_mail_has_dictated_makes_no_destination_of_its_own",
+                        "test_what_was_judged_on_is_in_the_record_and_no_content_is",
                     )
                 },
             ),

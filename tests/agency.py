@@ -7,7 +7,7 @@
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoints
@@ -205,18 +205,29 @@ def _all_installed(**connectors: Upstream) -> Generator[None]:
 
 
 @asynccontextmanager
-async def agency() -> AsyncGenerator[Agency]:
-    """Everything real but the network."""
+async def agency(
+    files: Mapping[str, str] | None = None, *, state: Path | None = None, **more: Upstream
+) -> AsyncGenerator[Agency]:
+    """Everything real but the network.
+
+    Args:
+        files: further files of the policies folder, by path in it.
+        state: where the state is kept, for more than one life of it.
+        more: further connectors, by name.
+    """
     desk, shelf = Desk(), Desk()
-    with tempfile.TemporaryDirectory() as folder, _all_installed(notes=notes(), desk=desk, shelf=shelf):
+    connectors = {"notes": notes(), "desk": desk, "shelf": shelf, **more}
+    with tempfile.TemporaryDirectory() as folder, _all_installed(**connectors):
         policies = Path(folder) / "policies"
-        (policies / "roles").mkdir(parents=True)
-        for name, text in ROLES.items():
-            (policies / "roles" / f"{name}.yaml").write_text(text)
+        roles = {f"roles/{name}.yaml": text for name, text in ROLES.items()}
+        for name, text in (roles | dict(files or {})).items():
+            (policies / name).parent.mkdir(parents=True, exist_ok=True)
+            (policies / name).write_text(text)
         settings = Settings(
-            state_dir=Path(folder) / "state",
+            state_dir=state or Path(folder) / "state",
             policies_dir=policies,
-            connectors={
+            connectors={name: ConnectorSettings(use=name) for name in more}
+            | {
                 "notes": ConnectorSettings(use="notes"),
                 "desk": ConnectorSettings(use="desk", agent="researcher"),
                 "shelf": ConnectorSettings(use="shelf", agent="summariser"),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from broker.audit.interface import Log
 from broker.credentials import CredentialStore
+from broker.flow.interface import FlowStore
 from broker.grants import GrantKeeper
 from broker.identity.interface import AgentStore, KeyStore, ReplayStore, Standing
 from broker.journal import JournalStore
@@ -25,3 +26,4 @@ class Store:
     log: Log
     ledger: LedgerReader
     signals: Signals
+    flow: FlowStore

@@ -16,6 +16,7 @@ from broker.errors import (
     UpstreamRefused,
     UpstreamUnreachable,
 )
+from broker.flow.transactions import Transactions
 from broker.guardrails.interface import Action, Finding, Stage
 from broker.identity.interface import Fallen
 from broker.inflight import InFlight
@@ -37,6 +38,7 @@ from broker.model import (
 )
 from broker.pipeline import Pipeline, _with_guards
 from broker.policy.interface import Consent, Decision
+from tests.unit.flow.memory import MemoryFlow
 
 ALICE = Agent(AgentId("alice"), OrganisationId("acme"), frozenset({"reader"}), cap_micro_usd=MicroUSD(1000))
 PRINCIPAL = Principal(ALICE, ALICE.id, (ALICE,), frozenset({"mcp:tools"}), "jti-1", "txn-1", 0)
@@ -153,6 +155,7 @@ class House:
             prices=Prices(),
             journal=journal,
             inflight=self.inflight,
+            transactions=Transactions(MemoryFlow(), b"k" * 32),
         )
         call = Call(CallId("c-1"), method, "notes__add", {"name": "notes__add"}, token, None)
         with anyio.fail_after(5):

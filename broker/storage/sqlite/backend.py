@@ -16,6 +16,7 @@ from broker.storage.sqlite.books import Books
 from broker.storage.sqlite.changes import Changes
 from broker.storage.sqlite.connection import connect_reader, connect_writer, prepare, serving
 from broker.storage.sqlite.credentials import SqliteCredentials
+from broker.storage.sqlite.flow import SqliteFlow
 from broker.storage.sqlite.grants import SqliteGrants
 from broker.storage.sqlite.journal import SqliteJournal
 from broker.storage.sqlite.reading import SqliteLedger, SqliteLog
@@ -62,6 +63,7 @@ async def open_store(
                 log=SqliteLog(writer, reader, bulk),
                 ledger=SqliteLedger(reader, clock),
                 signals=LocalSignals(),
+                flow=SqliteFlow(reader),
             )
         finally:
             with anyio.CancelScope(shield=True):

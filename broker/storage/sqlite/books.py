@@ -21,6 +21,7 @@ from broker.storage.sqlite.accounts import Accounts
 from broker.storage.sqlite.agent_rows import COLUMNS, INSERT, UPDATE, agent_of, row_of
 from broker.storage.sqlite.connection import Connection
 from broker.storage.sqlite.credential_books import CredentialBooks
+from broker.storage.sqlite.flow_books import FlowBooks
 from broker.storage.sqlite.grant_books import GrantBooks
 from broker.storage.sqlite.logs import MICRO, Logs
 from broker.storage.sqlite.sightings import Sightings
@@ -39,6 +40,7 @@ class Books:
         self.grants = GrantBooks(connection, self._logs)
         self._standing = Standing(connection)
         self._sightings = Sightings(connection)
+        self._flow = FlowBooks(connection)
         self._version = -1
 
     def begin(self) -> None:
@@ -54,6 +56,7 @@ class Books:
         """Make everything since `begin` durable."""
         self._logs.flush()
         self._accounts.flush()
+        self._flow.flush()
         self._connection.execute("commit")
 
     def rollback(self) -> None:
@@ -71,9 +74,13 @@ class Books:
         self._standing.check(principal)
         self._check_hops(principal.grants)
         self._accounts.check(opening.quote, self._logs.now)
+        if opening.step is not None:
+            self._flow.check(opening.step)
         receipt = self._logs.append(opening.intent)
         self._accounts.hold(call, opening.quote, opening.intent, self._logs.now)
         notices = self._notices(opening)
+        if opening.step is not None:
+            self._flow.take(opening.step)
         self._sightings.note(principal.agent.id, self._logs.now // MICRO)
         for grant in principal.grants:
             if grant.max_calls is not None:
@@ -109,6 +116,8 @@ class Books:
             return receipt
         receipt = self._logs.append(closing.terminal)
         self._accounts.settle(closing.call, closing.settlement)
+        if closing.seen is not None:
+            self._flow.see(closing.seen)
         return receipt
 
     def override_budget(self, override: Override, entry: Entry) -> None:
@@ -191,3 +200,4 @@ class Books:
         self._accounts.forget()
         self._standing.forget()
         self._sightings.forget()
+        self._flow.forget()

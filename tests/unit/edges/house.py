@@ -17,6 +17,7 @@ from mcp.client.streamable_http import streamable_http_client
 from broker.audit.interface import Receipt
 from broker.edges.mcp.endpoint import McpEndpoint
 from broker.errors import Because, Unauthenticated
+from broker.flow.transactions import Transactions
 from broker.identity.dpop import Proofs
 from broker.identity.seals import Sealer
 from broker.inflight import InFlight
@@ -27,6 +28,7 @@ from broker.pipeline import Pipeline
 from broker.policy.interface import Decision
 from broker.settings import LimitSettings, ServerSettings, Settings
 from tests.unit.edges.serving import served
+from tests.unit.flow.memory import MemoryFlow
 from tests.unit.identity.memory import MemoryReplays
 
 MODERN = "2026-07-28"
@@ -187,6 +189,7 @@ class House:
             prices=Prices(),
             journal=Journal(self, b"k" * 32),
             inflight=InFlight(self),
+            transactions=Transactions(MemoryFlow(), b"k" * 32),
         )
         return McpEndpoint(
             pipeline, self, signals, Sealer(KEY), settings, proofs=Proofs(MemoryReplays(), time.time)

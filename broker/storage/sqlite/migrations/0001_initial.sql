@@ -183,3 +183,25 @@ end;
 create trigger delegation_revoked after update of revoked_at on delegation begin
     update agent_version set version = version + 1;
 end;
+
+-- Transactions: what each has read and done. A transaction's id is that of the token that began it; other
+-- tokens and tasks that belong to it have a name.
+create table flow (
+    id      text primary key,
+    version integer not null, -- grows with every change
+    reading text not null,    -- who changed it last: other readings of it are out of date
+    at      integer not null, -- Unix seconds, of its last call
+    tally   text not null     -- JSON
+) strict;
+create index flow_at on flow (at);
+create table flow_name (
+    name text primary key,
+    flow text not null
+) strict, without rowid;
+create index flow_name_flow on flow_name (flow);
+create table flow_mark (
+    flow   text not null,
+    digest blob not null,    -- keyed hash of a value
+    mark   integer not null, -- 0 task, 1 trusted, 2 untrusted, 9 counted
+    primary key (flow, digest)
+) strict, without rowid;

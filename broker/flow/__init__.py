@@ -1,0 +1,1 @@
+"""What has this transaction read and done?"""

@@ -31,15 +31,16 @@ from broker.connector import Line
 from broker.errors import Because, Denied, UnknownTarget, UpstreamRefused
 from broker.flow.transactions import Transactions, Turn
 from broker.grants import Delegator
-from broker.guardrails.interface import Guards, Scene, Stage
+from broker.guardrails.interface import Action, Finding, Guards
 from broker.guardrails.relay import ScreenedCaller
+from broker.guardrails.scene import Scene, Stage
 from broker.identity.interface import Authenticator
 from broker.inflight import InFlight
 from broker.journal import Journal
 from broker.ledger.interface import Notice, Quote
 from broker.ledger.prices import Prices
 from broker.model import Answer, Call, CallId, Grant, Json, Kind, MicroUSD, Principal, Target
-from broker.policy.interface import Decision, Obligations, Policy
+from broker.policy.interface import Consent, Decision, Obligations, Policy
 from broker.record import CallRecord
 from broker.redaction import WITHHELD, MutedCaller, Redactor
 
@@ -126,7 +127,8 @@ class Pipeline:
         """Judge the call on what its transaction has done. Who gets the turn enters it before all else."""
         while True:
             turn = record.turn = await self.transactions.turn(principal, record.call, target, params)
-            record.decision = self.policy.decide(principal, target, params, turn.situation)
+            decision = self.policy.decide(principal, target, params, turn.situation)
+            record.decision = _with_guards(decision, record.findings, turn.situation.approved)
             if record.decision.permitted or not await self.transactions.moved(turn):
                 _enforce(record.decision, principal, target)
                 return turn
@@ -197,6 +199,27 @@ class Pipeline:
             log_level=level if isinstance(level, str) else None,
             trace={k: v for k in ("traceparent", "tracestate") if isinstance(v := call.meta.get(k), str)},
         )
+
+
+def _with_guards(decision: Decision, findings: Sequence[Finding], approved: frozenset[str]) -> Decision:
+    """The decision, if need be waiting for the humans that guards ask for."""
+    asked = {f"guard/{f.rule}": f for f in findings if f.action is Action.APPROVE}
+    consents = tuple(
+        Consent(rule, finding.approver, f"`{finding.type}` at `{finding.place}`")
+        for rule, finding in asked.items()
+        if rule not in approved
+    )
+    if not consents or not (decision.permitted or decision.consents):
+        return decision
+    because = tuple(Because(consent.rule, consent.text) for consent in consents)
+    hint = decision.hint or f"a `{consents[0].approver}` has to agree to what it holds"
+    return replace(
+        decision,
+        permitted=False,
+        because=because if decision.permitted else (*decision.because, *because),
+        hint=hint,
+        consents=(*decision.consents, *consents),
+    )
 
 
 def _enforce(decision: Decision, principal: Principal, target: Target) -> None:

@@ -68,7 +68,7 @@ class LimitSettings(Section):
 
     request_bytes: int = Field(default=4 << 20, ge=1024, description="largest request body")
     argument_bytes: int = Field(default=1 << 20, ge=1024, description="largest arguments of one call")
-    result_bytes: int = Field(default=16 << 20, ge=1024, description="largest result of one call")
+    result_bytes: int = Field(default=4 << 20, ge=1024, description="largest result of one call")
     depth: int = Field(default=64, ge=8, le=256, description="deepest nesting of arguments and results")
     json_answer_within_s: float = Field(
         default=15.0, gt=0, description="a call that takes longer is answered as an event stream"

@@ -17,6 +17,7 @@ BYPASS = "attacks/test_policy_bypass.py"
 CONTENT = "attacks/test_secrets_in_content.py"
 ORDERS = "attacks/test_injected_orders.py"
 DEFINITIONS = "attacks/test_tool_definitions.py"
+EVASION = "attacks/test_guard_evasion.py"
 TAMPERING = "attacks/test_log_tampering.py"
 EXPORTED = "attacks/test_export_tampering.py"
 MCP = "attacks/test_mcp_wire.py"
@@ -645,13 +646,63 @@ THREATS = (
                 },
             ),
             Requirement(
+                "guards:disguise:read",
+                "Text that is encoded, hidden or made of look-alikes is read as a reader would, and acted on"
+                " where it stands.",
+                {
+                    "unit/guardrails/test_views.py": (
+                        "test_a_secret_in_disguise_does_not_get_through",
+                        "test_every_place_in_a_view_leads_back_into_the_text_it_was_made_from",
+                    ),
+                    "unit/guardrails/test_hidden.py": ("test_hidden_and_disguised_text_is_found",),
+                },
+            ),
+            Requirement(
+                "guards:output:whole",
+                "Whatever JSON comes in, it is passed on clean and with its structure, or refused.",
+                {
+                    EVASION: (
+                        "test_any_json_is_passed_on_clean_or_refused_and_its_structure_stays",
+                        "test_a_result_that_would_no_longer_fit_its_schema_is_refused_and_not_bent",
+                    ),
+                },
+            ),
+            Requirement(
+                "guards:calls:apart",
+                "No text or finding of one call is in another's result or record; no raw text is kept.",
+                {
+                    EVASION: ("test_a_thousand_interleaved_calls_never_see_each_others_text",),
+                    "unit/guardrails/test_screen.py": (
+                        "test_a_finding_holds_a_keyed_digest_and_never_the_text",
+                        "test_a_detector_that_fails_stops_the_content_and_leaves_a_finding_and_no_text_in_the_logs",
+                    ),
+                },
+            ),
+            Requirement(
+                "guards:arguments:dangerous",
+                "Arguments that would do something else than their field is for are found by the role of the"
+                " field.",
+                {
+                    "unit/guardrails/test_dangerous.py": (
+                        "test_a_payload_in_its_role_stops_the_call_and_the_same_text_elsewhere_passes",
+                        "test_paths",
+                        "test_urls",
+                    ),
+                },
+            ),
+            Requirement(
                 "guards:time:linear",
                 "Reading takes time in proportion to the text, whatever the text is.",
                 {
                     "unit/guardrails/test_secrets.py": (
                         "test_four_times_the_text_takes_at_most_four_times_the_steps",
                         "test_no_pattern_lets_one_match_read_to_the_end_of_the_text",
-                    )
+                    ),
+                    EVASION: (
+                        "test_four_times_the_text_takes_about_four_times_the_steps",
+                        "test_what_takes_longer_than_allowed_to_read_is_not_passed_on",
+                        "test_large_content_is_read_in_another_thread_while_others_go_on",
+                    ),
                 },
             ),
         ),

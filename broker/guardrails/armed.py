@@ -59,6 +59,7 @@ class Armed:
             if not ruled or not (literals or detector.always):
                 continue
             try:
+                message.hurry()
                 spans = detector.detect(message, literals)
             except Exception as error:  # noqa: BLE001 - whatever the reason, the message is not read
                 yield self._failed(number, error)

@@ -8,8 +8,10 @@ from broker.documents import Node
 from broker.guardrails.interface import Hits, Span, Stage
 from broker.guardrails.message import Message
 
-TAGS = re.compile("(?<!\U0001f3f4)[\U000e0020-\U000e007e]{4,}")
-"""Tag characters spell ASCII invisibly; after a black flag they make the flags of regions."""
+TAGS = re.compile(
+    "(?<![\U0001f3f4\U000e0020-\U000e007e])[\U000e0020-\U000e007e]{4,}|(?<=\U0001f3f4)[\U000e0020-\U000e007e]{8,}"
+)
+"""Tag characters spell ASCII invisibly; after a black flag up to seven make the flag of a region."""
 
 SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
 """Variation selectors in a row stand for bytes, not for variants."""
@@ -25,6 +27,12 @@ _PATTERNS: Mapping[str, re.Pattern[str]] = {
     ),
     "styled-letters": re.compile("[\U0001d400-\U0001d7ff](?:[\\W_]*[\U0001d400-\U0001d7ff]){12,}"),
 }
+_PRESENT: Mapping[str, re.Pattern[str]] = {
+    "zero-width": re.compile("[\u200b\u200c\u200d\u2060\ufeff]"),
+    "mixed-scripts": re.compile("[\u0370-\u03ff\u0400-\u04ff]"),
+}
+"""What has to be there at all; looking for one character is much cheaper than for the pattern."""
+
 _BIDI = re.compile("[\u202d\u202e\u2066-\u2068]")
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _JOINED = re.compile("[\u0600-\u07ff\u0900-\u0dff\u0e00-\u0fff\u1780-\u17ff]")
@@ -56,6 +64,8 @@ class Hidden:
 def _hidden(message: Message) -> Iterator[Span]:
     text = message.text
     for kind, pattern in _PATTERNS.items():
+        if kind in _PRESENT and not _PRESENT[kind].search(text):
+            continue
         for found in message.matches(pattern):
             if kind == "zero-width" and _JOINED.search(found[0]):
                 continue

@@ -137,6 +137,13 @@ class Finding:
     digest: str
     would: Action | None = None
     via: str = ""
+    approver: str = ""
+    """Whose consent it takes, where the action is `approve`."""
+
+    @property
+    def rule(self) -> str:
+        """What a refusal names: `secrets/private-key`."""
+        return f"{self.guard.partition('@')[0]}/{self.type}"
 
 
 class Guards(Protocol):

@@ -6,6 +6,7 @@ depend on which texts stand beside each other.
 """
 
 import re
+import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,8 @@ class Message:
         self.stage = stage
         self.scene = scene
         self.blobs = blobs
+        self.deadline: float | None = None
+        """When reading has to be done, on the clock of `time.monotonic`; None: there is no hurry."""
         self.text = SEAM.join([passage.value for passage in passages])
         starts: list[int] = []
         at = 0
@@ -77,6 +80,11 @@ class Message:
         lower = self.text.lower()
         return lower if len(lower) == len(self.text) else self.text.replace("İ", "i").lower()
 
+    def hurry(self) -> None:
+        """Raise TimeoutError when the deadline has passed."""
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise TimeoutError("reading takes too long")
+
     def number_at(self, offset: int) -> int:
         """Which passage an offset is in."""
         return bisect_right(self.starts, offset) - 1
@@ -87,9 +95,14 @@ class Message:
         return start, start + len(self.passages[number].value)
 
     def matches(self, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
-        """Every match of a pattern, none across a seam."""
+        """Every match of a pattern, none across a seam.
+
+        Raises:
+            TimeoutError: the deadline has passed.
+        """
         at, text = 0, self.text
         while found := pattern.search(text, at):
+            self.hurry()
             start, end = self.bounds(self.number_at(found.start()))
             if found.end() > end:  # read this passage by itself, then go on after it
                 yield from pattern.finditer(text, max(at, start), end)

@@ -1,6 +1,7 @@
 """Is this content safe to pass on? Every text is read once, findings are acted on, and doubt is a no."""
 
 import hmac
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,6 +23,9 @@ from broker.settings import LimitSettings
 
 INLINE_BYTES = 32 << 10
 """What is larger is read in another thread, so that other calls go on meanwhile."""
+
+LARGE_WITHIN_S = 5.0
+"""What is large has to be read within this time, or it is not read at all."""
 
 _THREADS = 2
 _MOST_FINDINGS = 64
@@ -143,7 +147,7 @@ class Screen:
                 raise
             large = True
             message, verdicts = await anyio.to_thread.run_sync(
-                self._read, content, reading, limiter=self._threads
+                partial(self._read, content, reading, within_s=LARGE_WITHIN_S), limiter=self._threads
             )
         if armed.reviewers:
             verdicts += await armed.review(message, verdicts, reading.rulings)
@@ -155,8 +159,11 @@ class Screen:
             )
         return self._act(content, message, verdicts, reading)
 
-    def _read(self, content: Json, reading: _Reading) -> tuple[Message, list[Verdict]]:
+    def _read(
+        self, content: Json, reading: _Reading, *, within_s: float | None = None
+    ) -> tuple[Message, list[Verdict]]:
         message = walk.gather(content, reading.limits, reading.stage, reading.scene)
+        message.deadline = None if within_s is None else time.monotonic() + within_s
         return message, reading.look(message)
 
     def _act(self, content: Json, message: Message, verdicts: Sequence[Verdict], reading: _Reading) -> Json:
@@ -214,34 +221,36 @@ class Screen:
         redacts_key = passage.is_key and verdict.action is Action.REDACT
         action = Action.BLOCK if redacts_key else verdict.action
         text = passage.value[verdict.start : verdict.end]
-        guard = reading.armed.names[verdict.guard]
-        self._note(
-            reading,
-            Finding(
-                guard,
-                reading.stage,
-                verdict.type,
-                action,
-                place,
-                len(text),
-                self._digest(text),
-                verdict.would,
-                verdict.via,
-            ),
+        ruling = reading.rulings[verdict.guard].get(verdict.type)
+        finding = Finding(
+            guard=reading.armed.names[verdict.guard],
+            stage=reading.stage,
+            type=verdict.type,
+            action=action,
+            place=place,
+            length=len(text),
+            digest=self._digest(text),
+            would=verdict.would,
+            via=verdict.via,
+            approver=ruling.approver if ruling and action is Action.APPROVE else "",
         )
+        self._note(reading, finding)
         if action is Action.BLOCK:
-            rule = f"{guard.partition('@')[0]}/{verdict.type}"
-            reading.blocked.append(Because(rule, f"at `{place}`"))
+            reading.blocked.append(Because(finding.rule, f"at `{place}`"))
 
     def _record_unread(self, verdict: Verdict, reading: _Reading) -> None:
         guard = reading.armed.names[verdict.guard]
-        self._note(reading, Finding(guard, reading.stage, UNREAD, verdict.action, "", 0, ""))
+        finding = Finding(guard, reading.stage, UNREAD, verdict.action, "", 0, "")
+        self._note(reading, finding)
         if verdict.action is Action.BLOCK:
-            reading.blocked.append(Because(f"{guard.partition('@')[0]}/{UNREAD}", "the guard failed"))
+            reading.blocked.append(Because(finding.rule, "the guard failed"))
 
     def _note(self, reading: _Reading, finding: Finding) -> None:
-        """Add a finding. Beyond a number of them only that there are more: records are bounded."""
-        if len(reading.findings) < _MOST_FINDINGS:
+        """Add a finding. Beyond a number of them only that there are more: records are bounded.
+
+        One that asks for consent is never left out: what is not in the list is not asked.
+        """
+        if len(reading.findings) < _MOST_FINDINGS or finding.action is Action.APPROVE:
             reading.findings.append(finding)
         elif len(reading.findings) == _MOST_FINDINGS:
             reading.findings.append(replace(finding, type="further-findings"))

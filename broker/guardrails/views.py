@@ -110,6 +110,7 @@ def _through(outer: View, inner: View) -> View:
 def _view(message: Message, readings: Sequence[_Reading]) -> View:
     passages = [_passage(message.passages[r.number], r) for r in readings]
     derived = Message(passages, message.stage, message.scene)
+    derived.deadline = message.deadline
     pieces = [
         piece._replace(at=piece.at + start)
         for reading, start in zip(readings, derived.starts, strict=True)

@@ -671,7 +671,10 @@ THREATS = (
                 "guards:calls:apart",
                 "No text or finding of one call is in another's result or record; no raw text is kept.",
                 {
-                    EVASION: ("test_a_thousand_interleaved_calls_never_see_each_others_text",),
+                    EVASION: (
+                        "test_a_thousand_interleaved_calls_never_see_each_others_text",
+                        "test_large_content_above_the_limit_is_refused_without_being_read",
+                    ),
                     "unit/guardrails/test_screen.py": (
                         "test_a_finding_holds_a_keyed_digest_and_never_the_text",
                         "test_a_detector_that_fails_stops_the_content_and_leaves_a_finding_and_no_text_in_the_logs",

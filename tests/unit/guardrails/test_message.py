@@ -22,10 +22,8 @@ TEXTS = st.lists(st.lists(PIECES | st.text(max_size=4), max_size=5).map("".join)
 
 @given(texts=TEXTS)
 def test_what_is_found_in_many_texts_is_what_is_found_in_each(texts: list[str]):
-    for make in GUARDS.values():
-        detector = make(None)
-        if not hasattr(detector, "detect"):
-            continue
+    for name in GUARDS.keys() - {"classifier", "guardrails-ai", "topics"}:  # reviewers, which need extras
+        detector = GUARDS[name](None)
         together, at = set(), 0
         for span in look(detector, *texts):
             together.add((span.start, span.end, span.type))

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from broker.allowances import Allowances
 from broker.approvals.people import read_people
 from broker.audit.checkpoint import Signer
 from broker.audit.publication import Publication
@@ -30,6 +31,7 @@ from broker.catalog.names import Names
 from broker.connector import Host
 from broker.consents import Consents
 from broker.credentials import Credentials
+from broker.definitions import Definitions
 from broker.edges.admin import admin_route
 from broker.edges.http import HostGuard
 from broker.edges.mcp.endpoint import McpEndpoint
@@ -40,6 +42,9 @@ from broker.errors import BrokerError, ConfigurationError, StorageUnavailable
 from broker.fetching import Fetcher
 from broker.flow.transactions import Transactions
 from broker.grants import Delegator, Grants
+from broker.guardrails.conduct import load_conduct
+from broker.guardrails.injection.poisoning import suspicions
+from broker.guardrails.registry import GUARDS
 from broker.guardrails.screen import Screen
 from broker.identity.authenticator import TokenAuthenticator, access_tokens
 from broker.identity.chains import Chains
@@ -79,6 +84,11 @@ POLICY_LOOK_S = 1.0
 
 APPROVALS_LOOK_S = 1.0
 """How often it is looked whether an approval has expired, in seconds."""
+EXCEPTIONS_LOOK_S = 1.0
+"""How often exceptions of guards are looked at, in seconds."""
+
+PINS_LOOK_S = 0.5
+"""How often it is looked whether a definition was approved, in seconds."""
 
 MANIFEST_LOOK_S = 1.0
 """How often it is looked whether a manifest has ended, in seconds."""
@@ -95,6 +105,8 @@ class Office:
     credentials: Credentials
     grants: Grants
     operators: Operators
+    definitions: Definitions
+    allowances: Allowances
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +120,8 @@ class App:
     credentials: Credentials
     grants: Grants
     operators: Operators
+    definitions: Definitions
+    allowances: Allowances
     policy: PolicyEngine
     catalog: LiveCatalog
     consents: Consents
@@ -136,6 +150,8 @@ async def office(settings: Settings, *, serve: bool = False) -> AsyncGenerator[O
             credentials=Credentials(store.credentials),
             grants=Grants(store.grants),
             operators=Operators(store.operators, Scribe(keys.digest).digest),
+            definitions=Definitions(store.pins, settings.connectors, suspicions),
+            allowances=Allowances(store.allowances),
         )
 
 
@@ -157,13 +173,15 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         policies = policies_dir(settings)
         policy = PolicyEngine(policies)
         prices = Prices(load_budgets(policies))
-        guards = Screen(settings.limits, policies, back.keys.digest)
+        conduct = load_conduct(policies, shipped_policies(), GUARDS)
+        guards = Screen(settings.limits, conduct, back.keys.digest)
         await back.journal.policy_changed(policy.version)
         news, note = News(back.store), CatalogueNote(settings.state_dir)
         transactions = Transactions(back.store.flow, back.keys.digest)
         catalog = LiveCatalog(
             [_mount(name, section) for name, section in settings.connectors.items()],
             facts=load_facts(policies),
+            approvals=back.definitions,
             changed=partial(_catalogue_changed, (policy.retarget, transactions.retarget), note, news),
         )
         inflight = InFlight(back.store.standing)
@@ -190,6 +208,9 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         tasks.start_soon(_follow_overrides, back.store, prices)
         tasks.start_soon(_follow_manifests, back)
         tasks.start_soon(_follow_approvals, consents)
+        guards.except_from(await _exceptions(back))
+        tasks.start_soon(_follow_exceptions, back, guards)
+        tasks.start_soon(_follow_pins, back.definitions, catalog)
         rules = _Rules(policies, policy, guards, prices, catalog, consents)
         tasks.start_soon(rules.follow, back.journal, news)
         endpoint = _endpoint(settings, back, pipeline, catalog)
@@ -203,6 +224,8 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
                 credentials=back.credentials,
                 grants=back.grants,
                 operators=back.operators,
+                definitions=back.definitions,
+                allowances=back.allowances,
                 policy=policy,
                 catalog=catalog,
                 consents=consents,
@@ -275,7 +298,15 @@ def _mount(name: str, section: ConnectorSettings) -> Mount:
     prefix = name if section.prefix is None else section.prefix
     agent = None if section.agent is None else AgentId(section.agent)
     upstream = load(section.use)
-    return Mount(name, upstream, Names(prefix), section.timeout_s, agent, section.max_concurrent)
+    return Mount(
+        name,
+        upstream,
+        Names(prefix),
+        section.timeout_s,
+        agent,
+        section.max_concurrent,
+        section.pin == "approve",
+    )
 
 
 async def _open(settings: Settings, folder: Path, catalog: LiveCatalog, news: News, mount: Mount) -> None:
@@ -350,6 +381,33 @@ async def _follow_manifests(back: Office) -> None:
         await anyio.sleep(MANIFEST_LOOK_S)
 
 
+async def _exceptions(back: Office) -> frozenset[tuple[str, str]]:
+    return frozenset((one.guard, one.digest) for one in await back.allowances.all())
+
+
+async def _follow_exceptions(back: Office, guards: Screen) -> None:
+    """Go by what operators have called no finding, whichever process they do it in."""
+    while True:
+        await anyio.sleep(EXCEPTIONS_LOOK_S)
+        try:
+            guards.except_from(await _exceptions(back))
+        except StorageUnavailable as error:
+            logger.warning("exceptions of guards were not read: %s", error.message)
+
+
+async def _follow_pins(definitions: Definitions, catalog: LiveCatalog) -> None:
+    """Take what operators approve into use, whichever process they do it in."""
+    seen = await definitions.version()
+    while True:
+        await anyio.sleep(PINS_LOOK_S)
+        try:
+            if (version := await definitions.version()) != seen:
+                await catalog.readmit()
+                seen = version
+        except StorageUnavailable as error:
+            logger.warning("approvals of definitions were not read: %s", error.message)
+
+
 @dataclass(frozen=True, slots=True)
 class _Rules:
     """All that a policies folder decides: roles and rules, findings, budgets and facts of tools."""
@@ -377,7 +435,7 @@ class _Rules:
             news.tell("policy", {"version": self.policy.version})
 
     def _reload(self) -> None:
-        facts, conduct = load_facts(self.folder), self.guards.read_conduct(self.folder)
+        facts, conduct = load_facts(self.folder), load_conduct(self.folder, shipped_policies(), GUARDS)
         budgets, people = load_budgets(self.folder), read_people(self.folder)
         self.policy.reload()
         self.catalog.refacts(facts)

@@ -33,15 +33,16 @@ from broker.consents import Consents, Question
 from broker.errors import Because, Denied, UnknownTarget, UpstreamRefused
 from broker.flow.transactions import Transactions, Turn
 from broker.grants import Delegator
-from broker.guardrails.interface import Guards, Stage
+from broker.guardrails.interface import Action, Finding, Guards
 from broker.guardrails.relay import ScreenedCaller
+from broker.guardrails.scene import Scene, Stage
 from broker.identity.interface import Authenticator
 from broker.inflight import InFlight
 from broker.journal import Journal
 from broker.ledger.interface import Notice, Quote
 from broker.ledger.prices import Prices
 from broker.model import Answer, Call, CallId, Grant, Json, Kind, MicroUSD, Principal, Target
-from broker.policy.interface import Decision, Obligations, Policy
+from broker.policy.interface import Consent, Decision, Obligations, Policy
 from broker.record import CallRecord
 from broker.redaction import WITHHELD, MutedCaller, Redactor
 
@@ -99,7 +100,9 @@ class Pipeline:
         async with self.journal.recorded(call) as record:
             principal = await self._authenticate(record)
             target = record.target = self._resolve(principal, call)
-            params = record.params = self.guards.screen(call.params, Stage.ARGUMENTS, target, record.findings)
+            scene = Scene.of(principal, target)
+            params = await self.guards.screen(call.params, Stage.ARGUMENTS, scene, record.findings)
+            record.params = params
             while True:  # once, unless another process goes on with the transaction meanwhile
                 turn, principal, target = await self._decide(record, principal, target, params)
                 with turn:
@@ -111,7 +114,7 @@ class Pipeline:
                         async with self.journal.hold(record, principal, quote) as hold:
                             answer = await self._invoke(record, principal, target, params, hop)
                             hold.settle(answer)
-                            body = self._screen_result(record, target, answer.body)
+                            body = await self._screen_result(record, scene, answer.body)
                     return _released(record, body)
 
     async def visible(self, token: str, kind: Kind, delegation: str | None = None) -> Sequence[Target]:
@@ -165,7 +168,8 @@ class Pipeline:
         """
         situation, approval = turn.situation, record.approval
         record.situation = situation
-        decision = record.decision = self.policy.decide(principal, target, params, situation)
+        decision = self.policy.decide(principal, target, params, situation)
+        decision = record.decision = _with_guards(decision, record.findings, situation.approved)
         record.approval = None
         if not decision.consents:
             return decision, None
@@ -174,8 +178,9 @@ class Pipeline:
             return decision, asked
         agreed = record.situation = replace(situation, approved=approval.rules)
         record.approval = approval
-        decision = record.decision = self.policy.decide(principal, target, params, agreed)
-        return decision, None
+        decision = self.policy.decide(principal, target, params, agreed)
+        record.decision = _with_guards(decision, record.findings, agreed.approved)
+        return record.decision, None
 
     async def _authenticate(self, record: CallRecord) -> Principal:
         """Who calls, in which chain, for which call. Whose delegation fails is recorded all the same."""
@@ -208,16 +213,17 @@ class Pipeline:
             said: Json = {"message": refusal.message, "data": refusal.data}
             if _redacts(record):
                 said = {"message": f"`{target.connector}` refused; {WITHHELD}", "data": None}
-            safe = self.guards.screen(said, Stage.RESULT, target, record.findings)
+            scene = Scene.of(principal, target)
+            safe = await self.guards.screen(said, Stage.RESULT, scene, record.findings)
             refusal.message, refusal.data = safe["message"], safe["data"]
             self._remember(record, target, safe)
             raise
 
-    def _screen_result(self, record: CallRecord, target: Target, body: Json) -> Json:
+    async def _screen_result(self, record: CallRecord, scene: Scene, body: Json) -> Json:
         """What may be handed out of a result; its transaction remembers what it has shown."""
-        body = self.guards.screen(body, Stage.RESULT, target, record.findings)
+        body = await self.guards.screen(body, Stage.RESULT, scene, record.findings)
         body = _on_its_terms(record, body)
-        self._remember(record, target, body)
+        self._remember(record, scene.target, body)
         return body
 
     def _remember(self, record: CallRecord, target: Target, body: Json) -> None:
@@ -232,7 +238,7 @@ class Pipeline:
     def _line(self, record: CallRecord, principal: Principal, target: Target) -> Line:
         call = record.call
         level = call.meta.get("io.modelcontextprotocol/logLevel")
-        caller = ScreenedCaller(call.caller, self.guards, target, record.findings)
+        caller = ScreenedCaller(call.caller, self.guards, Scene.of(principal, target), record.findings)
         return Line(
             call_id=call.id,
             caller=MutedCaller(caller) if _redacts(record) else caller,
@@ -242,6 +248,27 @@ class Pipeline:
             log_level=level if isinstance(level, str) else None,
             trace={k: v for k in ("traceparent", "tracestate") if isinstance(v := call.meta.get(k), str)},
         )
+
+
+def _with_guards(decision: Decision, findings: Sequence[Finding], approved: frozenset[str]) -> Decision:
+    """The decision, if need be waiting for the humans that guards ask for."""
+    asked = {f"guard/{f.rule}": f for f in findings if f.action is Action.APPROVE}
+    consents = tuple(
+        Consent(rule, finding.approver, f"`{finding.type}` at `{finding.place}`")
+        for rule, finding in asked.items()
+        if rule not in approved
+    )
+    if not consents or not (decision.permitted or decision.consents):
+        return decision
+    because = tuple(Because(consent.rule, consent.text) for consent in consents)
+    hint = decision.hint or f"a `{consents[0].approver}` has to agree to what it holds"
+    return replace(
+        decision,
+        permitted=False,
+        because=because if decision.permitted else (*decision.because, *because),
+        hint=hint,
+        consents=(*decision.consents, *consents),
+    )
 
 
 def _denied(decision: Decision, principal: Principal, target: Target) -> Denied:

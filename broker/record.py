@@ -265,7 +265,7 @@ def _findings(findings: Sequence[Finding]) -> Facts:
 
 
 def _finding_facts(finding: Finding) -> Facts:
-    return {
+    facts: Facts = {
         "guard": finding.guard,
         "stage": finding.stage,
         "type": finding.type,
@@ -274,3 +274,8 @@ def _finding_facts(finding: Finding) -> Facts:
         "length": finding.length,
         "digest": finding.digest,
     }
+    if finding.would:
+        facts["would"] = finding.would
+    if finding.via:
+        facts["via"] = finding.via
+    return facts

@@ -95,7 +95,7 @@ class LimitSettings(Section):
 
     request_bytes: int = Field(default=4 << 20, ge=1024, description="largest request body")
     argument_bytes: int = Field(default=1 << 20, ge=1024, description="largest arguments of one call")
-    result_bytes: int = Field(default=16 << 20, ge=1024, description="largest result of one call")
+    result_bytes: int = Field(default=4 << 20, ge=1024, description="largest result of one call")
     depth: int = Field(default=64, ge=8, le=256, description="deepest nesting of arguments and results")
     json_answer_within_s: float = Field(
         default=15.0, gt=0, description="a call that takes longer is answered as an event stream"
@@ -146,6 +146,11 @@ class ConnectorSettings(Section):
     agent: str | None = Field(
         default=None,
         description="the agent that the upstream acts as: calls to it hand their caller's authority on",
+    )
+    pin: Literal["first-use", "approve"] = Field(
+        default="first-use",
+        description="when a tool is new: `first-use` serves it as it is, unless something speaks against it;"
+        " `approve` waits for `broker connector approve`",
     )
     settings: dict[str, Any] = Field(default_factory=dict, description="the connector's own settings")
 

@@ -17,6 +17,9 @@ ENDPOINT = "attacks/test_token_endpoint.py"
 CREDENTIALS = "attacks/test_credentials.py"
 BYPASS = "attacks/test_policy_bypass.py"
 CONTENT = "attacks/test_secrets_in_content.py"
+ORDERS = "attacks/test_injected_orders.py"
+DEFINITIONS = "attacks/test_tool_definitions.py"
+EVASION = "attacks/test_guard_evasion.py"
 TAMPERING = "attacks/test_log_tampering.py"
 EXPORTED = "attacks/test_export_tampering.py"
 MCP = "attacks/test_mcp_wire.py"
@@ -783,7 +786,7 @@ THREATS = (
                         "test_a_blocked_result_has_still_been_paid_for",
                     ),
                     "unit/guardrails/test_screen.py": (
-                        "test_a_detector_that_fails_stops_the_content_and_leaves_a_finding",
+                        "test_a_detector_that_fails_stops_the_content_and_leaves_a_finding_and_no_text_in_the_logs",
                     ),
                 },
             ),
@@ -802,12 +805,122 @@ THREATS = (
                 },
             ),
             Requirement(
+                "guards:disguise:read",
+                "Text that is encoded, hidden or made of look-alikes is read as a reader would, and acted on"
+                " where it stands.",
+                {
+                    "unit/guardrails/test_views.py": (
+                        "test_a_secret_in_disguise_does_not_get_through",
+                        "test_every_place_in_a_view_leads_back_into_the_text_it_was_made_from",
+                    ),
+                    "unit/guardrails/test_hidden.py": ("test_hidden_and_disguised_text_is_found",),
+                },
+            ),
+            Requirement(
+                "guards:output:whole",
+                "Whatever JSON comes in, it is passed on clean and with its structure, or refused.",
+                {
+                    EVASION: (
+                        "test_any_json_is_passed_on_clean_or_refused_and_its_structure_stays",
+                        "test_a_result_that_would_no_longer_fit_its_schema_is_refused_and_not_bent",
+                    ),
+                },
+            ),
+            Requirement(
+                "guards:calls:apart",
+                "No text or finding of one call is in another's result or record; no raw text is kept.",
+                {
+                    EVASION: (
+                        "test_a_thousand_interleaved_calls_never_see_each_others_text",
+                        "test_large_content_above_the_limit_is_refused_without_being_read",
+                    ),
+                    "unit/guardrails/test_screen.py": (
+                        "test_a_finding_holds_a_keyed_digest_and_never_the_text",
+                        "test_a_detector_that_fails_stops_the_content_and_leaves_a_finding_and_no_text_in_the_logs",
+                    ),
+                },
+            ),
+            Requirement(
+                "guards:arguments:dangerous",
+                "Arguments that would do something else than their field is for are found by the role of the"
+                " field.",
+                {
+                    "unit/guardrails/test_dangerous.py": (
+                        "test_a_payload_in_its_role_stops_the_call_and_the_same_text_elsewhere_passes",
+                        "test_paths",
+                        "test_urls",
+                    ),
+                },
+            ),
+            Requirement(
                 "guards:time:linear",
                 "Reading takes time in proportion to the text, whatever the text is.",
                 {
                     "unit/guardrails/test_secrets.py": (
                         "test_four_times_the_text_takes_at_most_four_times_the_steps",
                         "test_no_pattern_lets_one_match_read_to_the_end_of_the_text",
+                    ),
+                    EVASION: (
+                        "test_four_times_the_text_takes_about_four_times_the_steps",
+                        "test_what_takes_longer_than_allowed_to_read_is_not_passed_on",
+                        "test_large_content_is_read_in_another_thread_while_others_go_on",
+                    ),
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "Orders in what a tool answers",
+        "Somebody writes to the agent through a page, a mail or a record that a tool reads for it.",
+        (
+            Requirement(
+                "guards:injection:result",
+                "An explicit order in a result is stopped before an agent reads it, also hidden or encoded; what only"
+                " uses the same words is handed out; the record says where it stood and holds none of it.",
+                {
+                    ORDERS: (
+                        "test_an_order_in_a_result_reaches_no_agent_however_it_is_written",
+                        "test_a_harmless_result_with_the_same_words_is_handed_out",
+                        "test_the_record_of_a_blocked_order_says_where_it_stood_and_holds_none_of_it",
+                    )
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "Changed, renamed and poisoned tool definitions",
+        "Somebody behind a connector changes what a tool is after it was trusted, or writes orders into it.",
+        (
+            Requirement(
+                "guards:definition:pinned",
+                "What was approved is what is served: other words wait, another schema or other annotations are"
+                " withheld, and every doubt is in the log with both hashes.",
+                {
+                    DEFINITIONS: (
+                        "test_a_description_that_turns_into_an_order_after_approval_never_reaches_an_agent",
+                        "test_a_tool_that_takes_something_else_after_approval_is_gone_until_it_is_approved",
+                        "test_a_tool_that_becomes_harmless_only_in_its_annotations_is_not_believed",
+                        "test_every_doubt_is_in_the_log_with_both_hashes_and_none_of_the_text",
+                    )
+                },
+            ),
+            Requirement(
+                "guards:definition:names",
+                "A known tool under another name, or a name that looks like a known one, waits for an operator.",
+                {
+                    DEFINITIONS: (
+                        "test_a_known_tool_under_another_name_waits",
+                        "test_a_name_that_looks_like_that_of_a_known_tool_waits",
+                    )
+                },
+            ),
+            Requirement(
+                "guards:definition:poisoned",
+                "A definition that gives orders is not served, wherever in it they stand; the others are.",
+                {
+                    DEFINITIONS: (
+                        "test_a_definition_that_gives_orders_is_never_served_and_the_others_are",
+                        "test_an_order_in_the_description_of_an_argument_is_seen",
                     )
                 },
             ),

@@ -46,6 +46,10 @@ class Event(StrEnum):
     OPERATOR_REFUSED = "operator.refused"
     BUDGET_THRESHOLD = "budget.threshold"
     BUDGET_CHANGED = "budget.changed"
+    DEFINITION_PINNED = "definition.pinned"
+    DEFINITION_QUARANTINED = "definition.quarantined"
+    DEFINITION_APPROVED = "definition.approved"
+    GUARD_EXCEPTED = "guard.excepted"
 
 
 class Outcome(StrEnum):

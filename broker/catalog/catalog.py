@@ -9,9 +9,10 @@ from typing import Any, cast
 import anyio
 
 from broker.catalog.mount import Mount, OperatorFacts
+from broker.catalog.pins import Admitted, Approvals
 from broker.catalog.results import expose_result
 from broker.catalog.templates import matcher
-from broker.connector import Line, Request
+from broker.connector import Line, Offer, Request
 from broker.errors import BrokerError
 from broker.model import Answer, Call, Json, Kind, Method, SideEffect, Target
 
@@ -40,6 +41,7 @@ class LiveCatalog:
     Args:
         mounts: the enabled connectors.
         facts: the operator's facts about tools.
+        approvals: says which definitions may be served.
         changed: called synchronously whenever what exists has changed.
     """
 
@@ -48,12 +50,15 @@ class LiveCatalog:
         mounts: Sequence[Mount],
         *,
         facts: OperatorFacts,
+        approvals: Approvals,
         changed: Changed,
     ) -> None:
         self._mounts = {mount.name: mount for mount in mounts}
         self._facts = facts
+        self._approvals = approvals
         self._changed = changed
         self._now = _Snapshot()
+        self._admitting = anyio.Lock()
         self._stale = {mount.name: anyio.Event() for mount in mounts}
 
     @property
@@ -121,6 +126,16 @@ class LiveCatalog:
         self._facts = facts
         self._publish()
 
+    async def readmit(self) -> None:
+        """Judge what the connectors offered once more, after an operator has approved something.
+
+        Raises:
+            StorageUnavailable: what was approved cannot be read.
+        """
+        for mount in self._mounts.values():
+            await self._admit(mount)
+        self._publish()
+
     @asynccontextmanager
     async def running(self, open_mount: Callable[[Mount], Any]) -> AsyncGenerator[None]:
         """Open all connectors, follow them, and close them in the end.
@@ -165,13 +180,14 @@ class LiveCatalog:
                     await open_mount(mount)
                     mount.opened = True
                 offer = await mount.upstream.offer()
+                await self._admit(mount, offer)
         except (BrokerError, TimeoutError) as error:
             problem = error.message if isinstance(error, BrokerError) else "did not answer in time"
         except Exception:
             logger.exception("connector %s failed to offer", mount.name)
             problem = "failed; the server's log says how"
         else:
-            mount.offer, mount.problem = offer, None
+            mount.problem = None
             self._publish()
             return True
         if mount.problem != problem:
@@ -179,6 +195,21 @@ class LiveCatalog:
         # A known offer is kept: its tools answer `unreachable` rather than vanish.
         mount.problem = problem
         return False
+
+    async def _admit(self, mount: Mount, news: Offer | None = None) -> None:
+        """Take what may be served of the last offer, or of a new one. One at a time: the last word holds."""
+        async with self._admitting:
+            offer, listed = (news, news.tools) if news else (mount.offer, mount.listed)
+            admitted = await self._approvals.admit(mount.name, listed, mount.names.exposed, ask=mount.ask)
+            self._take(mount, offer, listed, admitted)
+
+    def _take(self, mount: Mount, offer: Offer, listed: Sequence[Json], admitted: Admitted) -> None:
+        for pin in admitted.waiting:
+            if pin not in mount.waiting:
+                serves = "as it was approved" if pin.serves else "not at all"
+                logger.warning("tool `%s` of %s is served %s: %s", pin.tool, mount.name, serves, pin.because)
+        mount.offer = replace(offer, tools=admitted.tools)
+        mount.listed, mount.waiting = listed, admitted.waiting
 
     def _publish(self) -> None:
         before, now = self._now, _snapshot(self._mounts.values(), self._facts, self._now.version + 1)

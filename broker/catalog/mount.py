@@ -1,6 +1,6 @@
 """One connector in its place: its names, and the targets that its offer makes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Protocol, cast
@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 from broker.catalog.breaker import State
 from broker.catalog.delivery import Delivery
 from broker.catalog.names import Names
+from broker.catalog.pins import Pin
 from broker.catalog.results import expose_definition
 from broker.connector import Offer, Upstream
 from broker.model import AgentId, Argument, Json, Kind, MicroUSD, SideEffect, Target
@@ -36,7 +37,10 @@ class OperatorFacts(Protocol):
 
 @dataclass(slots=True)
 class Mount:
-    """A connector, its names and time-out, the agent it acts as if it is one, and what it offered last."""
+    """A connector, its names and time-out, the agent it acts as if it is one, and what it offered last.
+
+    `ask`: nothing new of it is served before an operator has approved it.
+    """
 
     name: str
     upstream: Upstream
@@ -45,10 +49,16 @@ class Mount:
     agent: AgentId | None = None
     most: int | None = None
     """Calls at a time; None: no limit."""
+    ask: bool = False
     opened: bool = False
     problem: str | None = None
     """Why it offers nothing now, for operators."""
     offer: Offer = field(default_factory=Offer)
+    """What may be served of it."""
+    listed: Sequence[Json] = ()
+    """The definitions of its tools as they came, served or not."""
+    waiting: tuple[Pin, ...] = ()
+    """Definitions that are not served before an operator approves them."""
     delivery: Delivery = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,46 +1,119 @@
 """Is it safe to pass on? What the pipeline asks of the guards, and what a detector is."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from broker.model import Json, Target
-
-
-class Stage(StrEnum):
-    """Where in a call a text is read."""
-
-    ARGUMENTS = "arguments"
-    RESULT = "result"
+from broker.guardrails.message import Message
+from broker.guardrails.scene import Scene, Stage
+from broker.model import Json
 
 
 class Action(StrEnum):
     """What a guard does about a finding; the strictest of a screening wins."""
 
+    ALLOW = "allow"
+    """Nothing; it is not even recorded."""
     FLAG = "flag"
+    """It is passed on and recorded."""
     REDACT = "redact"
+    """It is replaced."""
+    APPROVE = "approve"
+    """A human has to agree before the call is made."""
     BLOCK = "block"
+    """Nothing is passed on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """One match in one text: code points `start` to `end` (exclusive). Never holds the text."""
+class Span(NamedTuple):
+    """One match: code points `start` to `end` (exclusive) of a message's text. Never holds the text."""
 
     start: int
     end: int
     type: str
+    score: float = 1.0
+    """How sure the detector is, 0 to 1."""
+
+
+Hits = Mapping[str, Sequence[int]]
+"""The literals of a detector that occur in a message (in lower case), each with the ends of its places."""
 
 
 class Detector(Protocol):
-    """A small pure function from text to typed spans."""
+    """A pure function from all texts of a message to typed spans, in one pass.
+
+    It is asked only when one of its literals occurs, unless `always` says otherwise. It may be called
+    from several threads at once, so it keeps nothing between two messages.
+    """
 
     @property
     def name(self) -> str:
-        """Name and version, e.g. `secrets@1`."""
+        """What policies call it, e.g. `secrets`."""
         ...
 
-    def detect(self, text: str, name: str = "") -> list[Span]:
-        """All matches in one text, in order; `name` is the key that the text stands under, if any."""
+    @property
+    def version(self) -> int:
+        """Grows when it begins to find something else; records name it."""
+        ...
+
+    @property
+    def types(self) -> Mapping[str, str]:
+        """Every type of finding and the group it belongs to; policies speak of both."""
+        ...
+
+    @property
+    def literals(self) -> frozenset[str]:
+        """In lower case: one of them is in every text that holds a finding."""
+        ...
+
+    @property
+    def always(self) -> bool:
+        """Whether it is asked although none of its literals occurs."""
+        ...
+
+    @property
+    def stages(self) -> frozenset[Stage]:
+        """Where it has anything to say."""
+        ...
+
+    def detect(self, message: Message, hits: Hits, /) -> Sequence[Span]:
+        """All findings, in any order; they may overlap. None may reach across two passages."""
+        ...
+
+
+class Reviewer(Protocol):
+    """A second look that takes milliseconds or another process: a classifier, an engine of others.
+
+    It is asked after the detectors, for what they have read and found.
+    """
+
+    @property
+    def name(self) -> str:
+        """As of a detector."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """As of a detector."""
+        ...
+
+    @property
+    def types(self) -> Mapping[str, str]:
+        """As of a detector."""
+        ...
+
+    @property
+    def stages(self) -> frozenset[Stage]:
+        """As of a detector."""
+        ...
+
+    @property
+    def within_s(self) -> float:
+        """Seconds after which the message counts as not read."""
+        ...
+
+    async def review(self, message: Message, found: Sequence[Span], /) -> Sequence[Span]:
+        """What it finds; `found` is what the detectors found in the message, whatever is done about it."""
         ...
 
 
@@ -48,8 +121,11 @@ class Detector(Protocol):
 class Finding:
     """What a guard found, for the record: never the text, only type, place, length and keyed hash.
 
-    `place` is a JSON pointer (RFC 6901) into the screened object; `digest` is an HMAC-SHA-256 under
-    a key of this deployment, so that equal values can be recognised and none can be guessed.
+    `guard` is name and version, `secrets@2`. `action` is what was done; in shadow mode that is `flag`,
+    and `would` is what enforcing would have done. `place` is a JSON pointer (RFC 6901) into the screened
+    object; `digest` is an HMAC-SHA-256 under a key of this deployment, so that equal values can be
+    recognised and none can be guessed. `via` is how a text had to be read for the finding to show
+    (`normalised`, `base64`, …).
     """
 
     guard: str
@@ -59,16 +135,26 @@ class Finding:
     place: str
     length: int
     digest: str
+    would: Action | None = None
+    via: str = ""
+    approver: str = ""
+    """Whose consent it takes, where the action is `approve`."""
+
+    @property
+    def rule(self) -> str:
+        """What a refusal names: `secrets/private-key`."""
+        return f"{self.guard.partition('@')[0]}/{self.type}"
 
 
 class Guards(Protocol):
-    """All guards of the deployment, in one call. Pure: no I/O, no waiting."""
+    """All guards of the deployment, in one call."""
 
-    def screen(self, content: Json, stage: Stage, target: Target, findings: list[Finding]) -> Json:
+    async def screen(self, content: Json, stage: Stage, scene: Scene, findings: list[Finding]) -> Json:
         """Read every text in `content` and return what may be passed on.
 
         The object itself comes back when nothing has to change. Findings are added to `findings`
-        before anything is refused, so that the record of a refusal holds its reason.
+        before anything is refused, so that the record of a refusal holds its reason. It waits only for
+        large content, which is read in another thread.
 
         Raises:
             Blocked: the content must not be passed on, is too large or could not be read.

@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from broker.errors import Blocked
-from broker.guardrails.interface import Finding, Guards, Stage
-from broker.model import Caller, Json, Target
+from broker.guardrails.interface import Finding, Guards, Scene, Stage
+from broker.model import Caller, Json
 
 
 class ScreenedCaller:
     """A `Caller` whose traffic passes the guards in both directions."""
 
-    def __init__(self, caller: Caller, guards: Guards, target: Target, findings: list[Finding]) -> None:
+    def __init__(self, caller: Caller, guards: Guards, scene: Scene, findings: list[Finding]) -> None:
         self._caller = caller
         self._guards = guards
-        self._target = target
+        self._scene = scene
         self._findings = findings
 
     @property
@@ -34,19 +34,19 @@ class ScreenedCaller:
     async def notify(self, method: str, params: Json) -> None:
         """Pass a notification on, after screening it like a result; one that a guard blocks is dropped."""
         try:
-            safe = self._screen(params, Stage.RESULT)
+            safe = await self._screen(params, Stage.RESULT)
         except Blocked:
             return
         await self._caller.notify(method, safe)
 
     async def ask(self, method: str, params: Json) -> Json:
         """Put a question, screened like a result; its answer is screened like arguments."""
-        answer = await self._caller.ask(method, self._screen(params, Stage.RESULT))
-        return self._screen(answer, Stage.ARGUMENTS)
+        answer = await self._caller.ask(method, await self._screen(params, Stage.RESULT))
+        return await self._screen(answer, Stage.ARGUMENTS)
 
     async def poll(self, retry_ms: int) -> None:
         """Have the caller come back for the rest."""
         await self._caller.poll(retry_ms)
 
-    def _screen(self, content: Json, stage: Stage) -> Json:
-        return self._guards.screen(content, stage, self._target, self._findings)
+    async def _screen(self, content: Json, stage: Stage) -> Json:
+        return await self._guards.screen(content, stage, self._scene, self._findings)

@@ -1,22 +1,33 @@
-"""Is this content safe to pass on? Every text is read, secrets are acted on, and doubt is a no."""
+"""Is this content safe to pass on? Every text is read once, findings are acted on, and doubt is a no."""
 
-import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import partial
+
+import anyio
+import anyio.to_thread
 
 from broker.errors import Because, Blocked
 from broker.guardrails import walk
-from broker.guardrails.conduct import Actions, load_conduct
-from broker.guardrails.interface import Action, Finding, Stage
-from broker.guardrails.secrets import Secrets
-from broker.guardrails.spans import Verdict, redacted, resolve
-from broker.model import Json, Target
+from broker.guardrails.armed import UNREAD, Armed
+from broker.guardrails.conduct import Conduct, Rulings
+from broker.guardrails.fit import fits
+from broker.guardrails.interface import Action, Finding, Scene, Stage
+from broker.guardrails.message import Message, Passage, Path
+from broker.guardrails.spans import Verdict, resolve, rewritten
+from broker.guardrails.streams import ScreenedText
+from broker.model import Json
 from broker.settings import LimitSettings
 
-_SHORTEST_SECRET = 8
-_SHORTEST_KEY = 20
+INLINE_BYTES = 32 << 10
+"""What is larger is read in another thread, so that other calls go on meanwhile."""
+
+LARGE_WITHIN_S = 5.0
+"""What is large has to be read within this time, or it is not read at all."""
+
+_THREADS = 2
 _MOST_FINDINGS = 64
 _LONGEST_PLACE = 200
 _MOST_ROUNDS = 4
@@ -26,12 +37,21 @@ _MOST_ROUNDS = 4
 class _Reading:
     """One screening under way."""
 
+    armed: Armed
     stage: Stage
+    scene: Scene
     findings: list[Finding]
-    actions: Mapping[str, Action]
-    frames: list[walk.Frame] = field(default_factory=list[walk.Frame])
-    changes: dict[walk.Path, str] = field(default_factory=dict[walk.Path, str])
+    rulings: Sequence[Rulings]
+    limits: walk.Limits
     blocked: list[Because] = field(default_factory=list[Because])
+    safe_keys: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def what(self) -> str:
+        return f"{self.stage} of `{self.scene.target.name}`"
+
+    def look(self, message: Message) -> list[Verdict]:
+        return self.armed.look(message, self.rulings)
 
 
 class Screen:
@@ -39,117 +59,241 @@ class Screen:
 
     Args:
         limits: sizes and depth above which nothing is read.
-        policies_dir: the folder whose `guardrails/secrets.yaml` says what is done about secrets.
+        conduct: the guards and what is done about what they find.
         digest_key: keys the digests of findings; 256 random bits of this deployment.
-
-    Raises:
-        ConfigurationError: the file holds a mistake.
     """
 
-    def __init__(self, limits: LimitSettings, policies_dir: Path, digest_key: bytes) -> None:
-        self._secrets = Secrets()
-        self._actions = self.read_conduct(policies_dir)
-        self._limits = {
-            Stage.ARGUMENTS: walk.Limits(limits.argument_bytes, limits.depth),
-            Stage.RESULT: walk.Limits(limits.result_bytes, limits.depth),
-        }
-        self._digest_key = digest_key
+    def __init__(self, limits: LimitSettings, conduct: Conduct, digest_key: bytes) -> None:
+        self._limits = dict.fromkeys(Stage, walk.Limits(limits.result_bytes, limits.depth))
+        self._limits[Stage.ARGUMENTS] = walk.Limits(limits.argument_bytes, limits.depth)
+        self._mac = hmac.new(digest_key, digestmod="sha256")
+        self._threads = anyio.CapacityLimiter(_THREADS)
+        self._armed = Armed(conduct)
+        self._excepted: frozenset[tuple[str, str]] = frozenset()
 
-    def read_conduct(self, policies_dir: Path) -> Actions:
-        """What the operator wants done about findings, to be given to `adopt`.
+    def adopt(self, conduct: Conduct) -> None:
+        """Put another conduct in force, for every screening that begins from now on."""
+        self._armed = Armed(conduct)
+
+    def except_from(self, excepted: frozenset[tuple[str, str]]) -> None:
+        """Find nothing in some texts any more: each is a guard and the digest of what it found."""
+        self._excepted = excepted
+
+    async def screen(self, content: Json, stage: Stage, scene: Scene, findings: list[Finding]) -> Json:
+        """See `Guards.screen`."""
+        reading = self._begin(stage, scene, findings)
+        try:
+            return await self._screen(content, reading)
+        except Blocked:
+            raise
+        except Exception as error:  # what cannot be read is not passed on, whatever the reason
+            raise self._unreadable(error, reading) from error
+
+    def screen_now(self, content: Json, stage: Stage, scene: Scene, findings: list[Finding]) -> Json:
+        """`screen` without reviewers and without another thread, for synchronous callers with little content.
 
         Raises:
-            ConfigurationError: the file holds a mistake.
+            Blocked: as `screen`.
         """
-        return load_conduct(policies_dir, self._secrets.types)
-
-    def adopt(self, conduct: Actions) -> None:
-        """Put another conduct in force, for every screening that begins from now on."""
-        self._actions = conduct
-
-    def screen(self, content: Json, stage: Stage, target: Target, findings: list[Finding]) -> Json:
-        """See `Guards.screen`."""
-        reading = _Reading(stage, findings, self._actions[stage])
-        what = f"{stage} of `{target.name}`"
+        reading = self._begin(stage, scene, findings)
         try:
-            self._read(content, reading)
-        except walk.TooBigError as error:
-            self._unread(reading)
-            raise Blocked(f"{what}: {error}", hint="ask for less, or in smaller parts") from error
-        except Exception as error:  # what cannot be read is not passed on, whatever the reason
-            self._unread(reading)
-            raise Blocked(
-                f"{what} could not be screened",
-                hint="nothing was passed on; it may hold bytes that are not text",
-            ) from error
+            message, verdicts = self._read(content, reading)
+            return self._act(content, message, verdicts, reading) if verdicts else content
+        except Blocked:
+            raise
+        except Exception as error:
+            raise self._unreadable(error, reading) from error
+
+    def stream(self, stage: Stage, scene: Scene, findings: list[Finding]) -> ScreenedText:
+        """Screen a text while it is being written. A reviewer does not read streams: its file says what then.
+
+        Raises:
+            Blocked: a reviewer is in force whose file says to pass nothing on that it has not read.
+        """
+        reading = self._begin(stage, scene, findings)
+        unread = [reading.armed.unread(n) for n, _ in reading.armed.reviewers if reading.rulings[n]]
+        self._settle(reading, "", unread)
+        return ScreenedText(
+            partial(self._look_at, reading), partial(self._settle, reading), reading.limits.size
+        )
+
+    def _look_at(self, reading: _Reading, text: str) -> Sequence[Verdict]:
+        try:
+            return reading.look(Message([Passage(text, step="text")], reading.stage, reading.scene))
+        except Exception as error:
+            raise self._unreadable(error, reading) from error
+
+    def _settle(self, reading: _Reading, text: str, verdicts: Sequence[Verdict]) -> str:
+        """Record what was found in a piece of a stream; the piece as it may be passed on."""
+        piece = Message([Passage(text, step="text")], reading.stage, reading.scene)
+        changed = self._rewrite(piece, verdicts, reading)
         if reading.blocked:
-            raise _refusal(what, reading)
-        return walk.replaced(content, reading.changes) if reading.changes else content
+            raise _refusal(reading)
+        return changed[0].value if changed else text
 
-    def _read(self, content: Json, reading: _Reading) -> None:
-        limits, detect = self._limits[reading.stage], self._secrets.detect
-        for text in walk.texts(content, limits, reading.frames, media=reading.stage is Stage.RESULT):
-            if len(text.value) < (_SHORTEST_KEY if text.is_key else _SHORTEST_SECRET):
-                continue
-            spans = detect(text.value, text.name)
-            if spans:
-                self._act(text, resolve(spans, reading.actions), reading)
+    def _begin(self, stage: Stage, scene: Scene, findings: list[Finding]) -> _Reading:
+        armed = self._armed
+        rulings = armed.conduct.rulings(stage, scene)
+        return _Reading(armed, stage, scene, findings, rulings, self._limits[stage])
 
-    def _act(self, text: walk.Text, verdicts: Sequence[Verdict], reading: _Reading) -> None:
-        """Record what was found in one text, and rewrite it until nothing is found in it any more."""
-        value = text.value
+    async def _screen(self, content: Json, reading: _Reading) -> Json:
+        armed, large = reading.armed, False
+        inline = walk.Limits(min(reading.limits.size, INLINE_BYTES), reading.limits.depth)
+        try:
+            message = walk.gather(content, inline, reading.stage, reading.scene)
+            verdicts = reading.look(message)
+        except walk.TooLargeError:
+            if inline == reading.limits:
+                raise
+            large = True
+            message, verdicts = await anyio.to_thread.run_sync(
+                partial(self._read, content, reading, within_s=LARGE_WITHIN_S), limiter=self._threads
+            )
+        if armed.reviewers:
+            verdicts += await armed.review(message, verdicts, reading.rulings)
+        if not verdicts:
+            return content
+        if large:
+            return await anyio.to_thread.run_sync(
+                self._act, content, message, verdicts, reading, limiter=self._threads
+            )
+        return self._act(content, message, verdicts, reading)
+
+    def _read(
+        self, content: Json, reading: _Reading, *, within_s: float | None = None
+    ) -> tuple[Message, list[Verdict]]:
+        message = walk.gather(content, reading.limits, reading.stage, reading.scene)
+        message.deadline = None if within_s is None else time.monotonic() + within_s
+        return message, reading.look(message)
+
+    def _act(self, content: Json, message: Message, verdicts: Sequence[Verdict], reading: _Reading) -> Json:
+        """Record what was found, and rewrite until nothing is found any more that may not be passed on."""
+        changes: dict[Path, str] = {}
         for _ in range(_MOST_ROUNDS):
-            for verdict in verdicts:
-                self._record(value, verdict, text, reading)
-            if text.is_key or all(verdict.action is Action.FLAG for verdict in verdicts):
+            changed = self._rewrite(message, resolve(verdicts), reading)
+            if reading.blocked:
+                raise _refusal(reading)
+            if not changed:
                 break
-            value = redacted(value, verdicts)
-            again = resolve(self._secrets.detect(value, text.name), reading.actions)
-            verdicts = [verdict for verdict in again if verdict.action is not Action.FLAG]
+            changes |= {passage.path: passage.value for passage in changed}
+            message = Message(changed, reading.stage, reading.scene)
+            verdicts = reading.armed.look_again(message, reading.rulings)
         else:
             raise ValueError("redacting does not come to an end")
-        if value != text.value:
-            reading.changes[walk.path_of(reading.frames)] = value
+        if not changes:
+            return content
+        safe = walk.replaced(content, changes)
+        if reading.stage is Stage.RESULT and not fits(safe, reading.scene.target):
+            raise Blocked(
+                f"{reading.what}: without what a guard takes out it does not fit its `outputSchema`",
+                hint="ask an operator: the finding is in the record of this call",
+            )
+        return safe
 
-    def _record(self, value: str, verdict: Verdict, text: walk.Text, reading: _Reading) -> None:
+    def _rewrite(self, message: Message, verdicts: Sequence[Verdict], reading: _Reading) -> list[Passage]:
+        """Record the verdicts; the passages that are others now."""
+        by_passage: dict[int, list[Verdict]] = {}
+        for verdict in verdicts:
+            if verdict.type == UNREAD:
+                self._record_unread(verdict, reading)
+            elif not self._is_excepted(message, verdict, reading):
+                by_passage.setdefault(message.number_at(verdict.start), []).append(verdict)
+        changed: list[Passage] = []
+        for number, here in by_passage.items():
+            passage, start = message.passages[number], message.starts[number]
+            moved = [replace(v, start=v.start - start, end=v.end - start) for v in here]
+            place = self._place(passage, reading)
+            for verdict in moved:
+                self._record(passage, place, verdict, reading)
+            if not passage.is_key and any(v.action is Action.REDACT for v in moved):
+                value = rewritten(passage.value, moved, _label)
+                changed.append(replace(passage, value=value))
+        return changed
+
+    def _is_excepted(self, message: Message, verdict: Verdict, reading: _Reading) -> bool:
+        if not self._excepted:
+            return False
+        guard = reading.armed.conduct.guards[verdict.guard].detector.name
+        return (guard, self._digest(message.text[verdict.start : verdict.end])) in self._excepted
+
+    def _record(self, passage: Passage, place: str, verdict: Verdict, reading: _Reading) -> None:
         """A key cannot be rewritten without changing what the object means, so it is blocked."""
-        redacts_key = text.is_key and verdict.action is Action.REDACT
+        redacts_key = passage.is_key and verdict.action is Action.REDACT
         action = Action.BLOCK if redacts_key else verdict.action
-        secret, place = value[verdict.start : verdict.end], self._place(reading.frames)
-        guard, digest = self._secrets.name, self._digest(secret)
-        finding = Finding(guard, reading.stage, verdict.type, action, place, len(secret), digest)
+        text = passage.value[verdict.start : verdict.end]
+        ruling = reading.rulings[verdict.guard].get(verdict.type)
+        finding = Finding(
+            guard=reading.armed.names[verdict.guard],
+            stage=reading.stage,
+            type=verdict.type,
+            action=action,
+            place=place,
+            length=len(text),
+            digest=self._digest(text),
+            would=verdict.would,
+            via=verdict.via,
+            approver=ruling.approver if ruling and action is Action.APPROVE else "",
+        )
         self._note(reading, finding)
         if action is Action.BLOCK:
-            reading.blocked.append(Because(f"secrets/{verdict.type}", f"at `{place}`"))
+            reading.blocked.append(Because(finding.rule, f"at `{place}`"))
+
+    def _record_unread(self, verdict: Verdict, reading: _Reading) -> None:
+        guard = reading.armed.names[verdict.guard]
+        finding = Finding(guard, reading.stage, UNREAD, verdict.action, "", 0, "")
+        self._note(reading, finding)
+        if verdict.action is Action.BLOCK:
+            reading.blocked.append(Because(finding.rule, "the guard failed"))
 
     def _note(self, reading: _Reading, finding: Finding) -> None:
-        """Add a finding. Beyond a number of them only that there are more: records are bounded."""
-        if len(reading.findings) < _MOST_FINDINGS:
+        """Add a finding. Beyond a number of them only that there are more: records are bounded.
+
+        One that asks for consent is never left out: what is not in the list is not asked.
+        """
+        if len(reading.findings) < _MOST_FINDINGS or finding.action is Action.APPROVE:
             reading.findings.append(finding)
         elif len(reading.findings) == _MOST_FINDINGS:
             reading.findings.append(replace(finding, type="further-findings"))
 
-    def _unread(self, reading: _Reading) -> None:
-        self._note(
-            reading, Finding(self._secrets.name, reading.stage, "not-scanned", Action.BLOCK, "", 0, "")
+    def _unreadable(self, error: Exception, reading: _Reading) -> Blocked:
+        self._note(reading, Finding("screen", reading.stage, UNREAD, Action.BLOCK, "", 0, ""))
+        if isinstance(error, walk.TooBigError):
+            return Blocked(f"{reading.what}: {error}", hint="ask for less, or in smaller parts")
+        return Blocked(
+            f"{reading.what} could not be screened",
+            hint="nothing was passed on; it may hold bytes that are not text",
         )
 
     def _digest(self, value: str) -> str:
-        return hmac.new(self._digest_key, value.encode(), hashlib.sha256).hexdigest()
+        # Not `hmac.digest`: that lets go of the interpreter lock, which costs more than the hash.
+        mac = self._mac.copy()
+        mac.update(value.encode())
+        return mac.hexdigest()
 
-    def _place(self, frames: Sequence[walk.Frame]) -> str:
-        """The JSON pointer (RFC 6901) of where the walk is, without secrets that stand in keys."""
-        steps = [self._without_secrets(str(frame.at)) for frame in frames]
+    def _place(self, passage: Passage, reading: _Reading) -> str:
+        """The JSON pointer (RFC 6901) of a passage, without what may not be read of the keys on the way."""
+        steps = [self._safe(str(step), reading) for step in passage.path]
         return "".join(f"/{s.replace('~', '~0').replace('/', '~1')}" for s in steps)[:_LONGEST_PLACE]
 
-    def _without_secrets(self, key: str) -> str:
-        found = self._secrets.detect(key) if len(key) >= _SHORTEST_KEY else []
-        return redacted(key, resolve(found, dict.fromkeys(self._secrets.types, Action.REDACT)))
+    def _safe(self, key: str, reading: _Reading) -> str:
+        if len(key) < walk.SHORTEST_KEY or (
+            key.isascii() and key.replace("_", "").isalpha() and len(key) < 32
+        ):
+            return key  # nothing that is found in so short a text has letters only
+        if key not in reading.safe_keys:
+            found = reading.look(Message([Passage(key)], reading.stage, reading.scene))
+            stretches = [replace(v, action=Action.REDACT) for v in found if v.type != UNREAD]
+            reading.safe_keys[key] = rewritten(key, resolve(stretches), _label)
+        return reading.safe_keys[key]
 
 
-def _refusal(what: str, reading: _Reading) -> Blocked:
-    types = sorted({because.rule.partition("/")[2] for because in reading.blocked})
+def _label(verdict: Verdict, _: str) -> str:
+    return f"[redacted:{verdict.type}]"
+
+
+def _refusal(reading: _Reading) -> Blocked:
+    rules = sorted({because.rule for because in reading.blocked})
     hint = None
-    if reading.stage is Stage.ARGUMENTS:
+    if any(rule.startswith("secrets/") for rule in rules) and reading.stage is Stage.ARGUMENTS:
         hint = "leave the secret out; an operator gives credentials to a connector in its settings"
-    return Blocked(f"{what}: a secret ({', '.join(types)})", because=reading.blocked[:10], hint=hint)
+    return Blocked(f"{reading.what}: {', '.join(rules)}", because=reading.blocked[:10], hint=hint)

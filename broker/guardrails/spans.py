@@ -1,52 +1,78 @@
 """What is done to one text? Overlapping matches become one, and the text is rewritten once."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from broker.guardrails.interface import Action, Span
+from broker.guardrails.interface import Action
 
-_STRICTNESS = {Action.FLAG: 0, Action.REDACT: 1, Action.BLOCK: 2}
+_STRICTNESS = {action: n for n, action in enumerate(Action)}
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One stretch of a text and what is done about it."""
+    """One stretch of a text and what is done about it. `guard` is the number of the guard that found it."""
 
     start: int
     end: int
     type: str
     action: Action
+    guard: int
+    would: Action | None = None
+    via: str = ""
 
 
-def resolve(spans: Sequence[Span], actions: Mapping[str, Action]) -> list[Verdict]:
-    """The union of overlapping spans, under the strictest of their actions; cutting would leave a part.
+def resolve(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """The union of overlapping stretches that something is done about; cutting one would leave a part.
 
-    Types without an action are not looked for.
+    The strictest action counts; of equally strict ones the first and longest gives the name. What is only
+    flagged takes no part in that, and goes without saying where the same guard does more.
     """
     merged: list[Verdict] = []
-    for span in sorted(spans, key=lambda s: (s.start, -s.end)):
-        action = actions.get(span.type)
-        if action is None:
-            continue
-        verdict = Verdict(span.start, span.end, span.type, action)
-        if merged and span.start < merged[-1].end:
+    flagged: list[Verdict] = []
+    for verdict in sorted(verdicts, key=lambda v: (v.start, -v.end, v.guard)):
+        if verdict.action is Action.FLAG:
+            flagged.append(verdict)
+        elif merged and verdict.start < merged[-1].end:
             merged[-1] = _union(merged[-1], verdict)
         else:
             merged.append(verdict)
-    return merged
+    if not flagged:
+        return merged
+    told = _told(flagged, merged)
+    return sorted([*merged, *told], key=lambda v: (v.start, -v.end, v.guard)) if merged else told
+
+
+def _told(flagged: Sequence[Verdict], merged: Sequence[Verdict]) -> list[Verdict]:
+    """The flags that say something new: not twice the same, and not inside what their guard redacts."""
+    starts = [verdict.start for verdict in merged]
+    told: list[Verdict] = []
+    for flag in flagged:
+        before = bisect_right(starts, flag.start) - 1
+        within = before >= 0 and flag.end <= merged[before].end and merged[before].guard == flag.guard
+        last = told[-1] if told else None
+        same = last and (last.start, last.end, last.guard, last.type) == (
+            flag.start,
+            flag.end,
+            flag.guard,
+            flag.type,
+        )
+        if not within and not same:
+            told.append(flag)
+    return told
 
 
 def _union(a: Verdict, b: Verdict) -> Verdict:
     stricter = b if _STRICTNESS[b.action] > _STRICTNESS[a.action] else a
-    return Verdict(a.start, max(a.end, b.end), stricter.type, stricter.action)
+    return replace(stricter, start=a.start, end=max(a.end, b.end))
 
 
-def redacted(text: str, verdicts: Sequence[Verdict]) -> str:
-    """The text with each stretch replaced by `[redacted:<type>]`; flagged ones stay."""
+def rewritten(text: str, verdicts: Sequence[Verdict], substitute: Callable[[Verdict, str], str]) -> str:
+    """The text with each stretch that is redacted replaced; flagged ones stay."""
     pieces: list[str] = []
     at = 0
     for verdict in verdicts:
-        if verdict.action is not Action.FLAG:
-            pieces += (text[at : verdict.start], f"[redacted:{verdict.type}]")
+        if verdict.action is Action.REDACT:
+            pieces += (text[at : verdict.start], substitute(verdict, text[verdict.start : verdict.end]))
             at = verdict.end
     return "".join((*pieces, text[at:]))

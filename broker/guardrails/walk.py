@@ -1,15 +1,20 @@
-"""Which texts does an object hold, and is it small enough to read? Iterative, in order, each place known."""
+"""Which texts does an object hold, and is it small enough to read? In order, and each place is known."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from broker.guardrails.message import Blob, Message, Node, Passage, Path
+from broker.guardrails.scene import Scene, Stage
 from broker.model import Json
-
-Path = tuple[str | int, ...]
 
 _SYNTAX = 4
 """Bytes counted for the quotes and separators around a value."""
+
+_SHORTEST_TEXT = 4
+SHORTEST_KEY = 6
+_SHORTEST_NUMBER = 10**7
+"""Nothing that is looked for is shorter; an identity number of eight digits may be a number in JSON."""
 
 _NO_MEDIA = frozenset({"structuredContent", "_meta"})
 
@@ -18,15 +23,8 @@ class TooBigError(Exception):
     """The object is larger or deeper than may be read; its text says so to the caller."""
 
 
-@dataclass(slots=True)
-class Frame:
-    """One container on the way down: `at` is where in it the walk is, `skips` a field of base64."""
-
-    rest: Iterator[tuple[Any, Any]]
-    name: str
-    media: bool
-    skips: str | None
-    at: Any = None
+class TooLargeError(TooBigError):
+    """It has too many bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,56 +35,77 @@ class Limits:
     depth: int
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """One text: `name` is the nearest key above it, `is_key` whether it is a key itself."""
+def gather(content: Json, limits: Limits, stage: Stage, scene: Scene) -> Message:
+    """Every text of an object in order, keys before their values; whole numbers that may identify somebody.
 
-    value: str
-    name: str
-    is_key: bool
-
-
-def texts(content: Json, limits: Limits, frames: list[Frame], *, media: bool) -> Iterator[Text]:
-    """Every text in order, keys before their values. `frames` becomes the way down to the current one.
-
-    With `media`, the base64 of image, audio and blob content is counted and not given out. MCP has
-    such content outside of `structuredContent` only.
+    The base64 of image, audio and blob content in results is no text but a blob. MCP has such content
+    outside of `structuredContent` only.
 
     Raises:
-        TooBigError: a limit is passed; what came before has been given out.
+        TooBigError: a limit is passed.
         UnicodeEncodeError: a text holds half a surrogate pair.
     """
-    frames.append(_frame(content, "", media=media))
-    size = 0
-    while frames:
-        frame = frames[-1]
-        step = next(frame.rest, None)
-        if step is None:
-            frames.pop()
-            continue
-        frame.at, value = step
-        key = frame.at if isinstance(frame.at, str) else None
-        size += _SYNTAX + (_bytes(key) if key else 0) + (_bytes(value) if isinstance(value, str) else 0)
-        if size > limits.size:
-            raise TooBigError(f"more than {limits.size} bytes")
-        if key:
-            yield Text(key, "", is_key=True)
+    walk = _Walk(limits)
+    walk.fields(content, "", None, 1, media=stage is Stage.RESULT)
+    return Message(walk.passages, stage, scene, walk.blobs)
+
+
+class _Walk:
+    """One walk through an object. Recursive, because the depth is limited."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.passages: list[Passage] = []
+        self.blobs: list[Blob] = []
+        self._left = limits.size
+        self._limits = limits
+
+    def fields(self, fields: Json, name: str, node: Node | None, depth: int, *, media: bool) -> None:
+        skips = _base64_field(fields) if media else None
+        for key, value in fields.items():
+            self._left -= _SYNTAX + _bytes(key)
+            if len(key) >= SHORTEST_KEY:
+                self.passages.append(Passage(key, "", node, key, is_key=True))
+            if key == skips:
+                self._blob(fields, key, node)
+            else:
+                self._value(value, key or name, node, key, depth, media=media and key not in _NO_MEDIA)
+
+    def _items(self, items: list[Any], name: str, node: Node | None, depth: int, *, media: bool) -> None:
+        for index, value in enumerate(items):
+            self._left -= _SYNTAX
+            self._value(value, name, node, index, depth, media=media)
+
+    def _value(
+        self, value: Any, name: str, node: Node | None, step: str | int, depth: int, *, media: bool
+    ) -> None:
         if isinstance(value, str):
-            if frame.skips is None or frame.skips != key:
-                yield Text(value, key or frame.name, is_key=False)
+            self._left -= _bytes(value)
+            if len(value) >= _SHORTEST_TEXT:
+                self.passages.append(Passage(value, name, node, step))
         elif isinstance(value, dict | list):
-            if len(frames) >= limits.depth:
-                raise TooBigError(f"nested more than {limits.depth} levels deep")
-            inside = frame.media and key not in _NO_MEDIA
-            frames.append(_frame(value, key or frame.name, media=inside))
+            if depth >= self._limits.depth:
+                raise TooBigError(f"nested more than {self._limits.depth} levels deep")
+            below = (node, step)
+            if isinstance(value, dict):
+                self.fields(cast("Json", value), name, below, depth + 1, media=media)
+            else:
+                self._items(cast("list[Any]", value), name, below, depth + 1, media=media)
+        elif isinstance(value, int) and abs(value) >= _SHORTEST_NUMBER:
+            self.passages.append(Passage(str(value), name, node, step, is_number=True))
+        if self._left < 0:
+            raise TooLargeError(f"more than {self._limits.size} bytes")
 
-
-def _frame(container: Any, name: str, *, media: bool) -> Frame:
-    if isinstance(container, dict):
-        fields = cast("Json", container)
-        return Frame(iter(fields.items()), name, media, _base64_field(fields) if media else None)
-    items = cast("list[Any]", container)
-    return Frame(iter(enumerate(items)), name, media, None)
+    def _blob(self, fields: Json, key: str, node: Node | None) -> None:
+        """Base64 is counted and typed, not read."""
+        data = fields[key]
+        if not isinstance(data, str):
+            raise TypeError("base64 that is no text")
+        self._left -= len(data)
+        if self._left < 0:
+            raise TooLargeError(f"more than {self._limits.size} bytes")
+        mime = fields.get("mimeType")
+        path = Passage("", "", node, key).path
+        self.blobs.append(Blob(path, mime if isinstance(mime, str) else "", data))
 
 
 def _base64_field(fields: Json) -> str | None:
@@ -98,11 +117,6 @@ def _base64_field(fields: Json) -> str | None:
 
 def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
-
-
-def path_of(frames: list[Frame]) -> Path:
-    """The keys and indexes that lead to the place where a walk is."""
-    return tuple(frame.at for frame in frames)
 
 
 def replaced(content: Json, changes: Mapping[Path, str]) -> Json:

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from broker.allowances import AllowanceStore
 from broker.audit.interface import Log
 from broker.consents import ApprovalKeeper
 from broker.credentials import CredentialStore
+from broker.definitions import PinStore
 from broker.flow.interface import FlowStore
 from broker.grants import GrantKeeper
 from broker.identity.interface import AgentStore, KeyStore, ReplayStore, Standing
@@ -27,6 +29,8 @@ class Store:
     credentials: CredentialStore
     replays: ReplayStore
     operators: OperatorKeeper
+    pins: PinStore
+    allowances: AllowanceStore
     log: Log
     ledger: LedgerReader
     signals: Signals

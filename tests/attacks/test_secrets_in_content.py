@@ -5,26 +5,24 @@ import json
 import pytest
 
 from broker.errors import Blocked
-from broker.guardrails.interface import Finding, Stage
+from broker.guardrails.interface import Finding
 from broker.guardrails.relay import ScreenedCaller
+from broker.guardrails.scene import Stage
 from broker.guardrails.screen import Screen
-from broker.model import Json, Kind, Target
-from broker.policy.load import shipped_policies
-from broker.settings import LimitSettings
+from broker.model import Json
+from tests.unit.guardrails.kit import SCENE, screen_of
 from tests.unit.guardrails.samples import AWS, GITHUB, PASSWORD, PRIVATE_KEY, STRIPE
-
-TARGET = Target(Kind.TOOL, "notes__find", "notes", "find", {})
 
 
 @pytest.fixture(scope="module")
 def screen() -> Screen:
-    return Screen(LimitSettings(), shipped_policies(), b"k" * 32)
+    return screen_of()
 
 
 def leaked(screen: Screen, content: Json, secret: str, stage: Stage = Stage.RESULT) -> bool:
     findings: list[Finding] = []
     try:
-        safe = screen.screen(content, stage, TARGET, findings)
+        safe = screen.screen_now(content, stage, SCENE, findings)
     except Blocked:
         return False
     return secret in json.dumps(safe, ensure_ascii=False)
@@ -66,7 +64,7 @@ def test_arguments_that_pose_as_media_are_read_all_the_same(screen: Screen):
 def test_a_secret_in_a_key_cannot_be_replaced_and_stops_the_content_without_being_recorded(screen: Screen):
     findings: list[Finding] = []
     with pytest.raises(Blocked) as error:
-        screen.screen({"structuredContent": {GITHUB: {"text": STRIPE}}}, Stage.RESULT, TARGET, findings)
+        screen.screen_now({"structuredContent": {GITHUB: {"text": STRIPE}}}, Stage.RESULT, SCENE, findings)
     assert {f.type for f in findings} >= {"github-token", "stripe-access-token"}
     assert GITHUB not in repr(findings)
     assert GITHUB not in str(error.value.as_object())
@@ -87,7 +85,7 @@ def test_many_secrets_in_one_text_are_all_replaced(screen: Screen):
 def test_text_that_is_no_unicode_is_stopped_because_it_cannot_be_read(screen: Screen):
     for content in ({"t": f"\ud800 {AWS}"}, {f"{AWS}\udfff": 1}, {"t": ["x" * 50, "\ud83d" * 20]}):
         with pytest.raises(Blocked, match="could not be screened"):
-            screen.screen(content, Stage.RESULT, TARGET, [])
+            screen.screen_now(content, Stage.RESULT, SCENE, [])
 
 
 class Recorder:
@@ -111,7 +109,7 @@ class Recorder:
 
 async def test_what_is_said_on_the_open_line_is_screened_in_both_directions(screen: Screen):
     caller, findings = Recorder(), list[Finding]()
-    line = ScreenedCaller(caller, screen, TARGET, findings)
+    line = ScreenedCaller(caller, screen, SCENE, findings)
     await line.notify("notifications/message", {"data": f"using {AWS}"})
     await line.notify("notifications/message", {AWS: "a secret in a key is dropped"})
     assert caller.heard == [{"data": "using [redacted:aws-access-token]"}]

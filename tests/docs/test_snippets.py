@@ -15,12 +15,12 @@ from broker.catalog.facts import load_facts
 from broker.catalog.installed import GROUP, installed, load
 from broker.catalog.known import supposed
 from broker.configuration.load import load_settings
-from broker.guardrails.screen import Screen
+from broker.guardrails.conduct import load_conduct
+from broker.guardrails.registry import GUARDS
 from broker.ledger.rules import load_budgets
 from broker.policy.cases import load_cases
 from broker.policy.engine import PolicyEngine
 from broker.policy.load import shipped_policies
-from broker.settings import LimitSettings
 from connectors.mcp_upstream.settings import McpSettings
 from tests.docs.pages import ROOT, Block, Page, blocks, pages
 
@@ -93,8 +93,8 @@ def test_a_policy_file_is_one_that_the_broker_loads(block: Block, tmp_path: Path
         _into(tmp_path / "budgets" / "shown.yaml", block)
         load_budgets(tmp_path)
     else:
-        _into(tmp_path / "guardrails" / "secrets.yaml", block)
-        Screen(LimitSettings(), tmp_path, b"k" * 32)
+        _into(tmp_path / "guardrails" / Path(block.file).name, block)
+        load_conduct(tmp_path, shipped_policies(), GUARDS)
 
 
 @pytest.mark.parametrize("block", blocks("cedar"), ids=str)
@@ -112,8 +112,8 @@ def _declared_on(page: Page, folder: Path) -> None:
             (folder / "tools" / f"{number}.yaml").write_text(block.text)
 
 
-def test_the_secrets_file_that_is_shown_is_the_one_that_is_shipped():
-    (shown,) = [b for b in YAML if b.file == "policies/guardrails/secrets.yaml"]
+def test_the_secrets_file_that_is_shown_first_is_the_one_that_is_shipped():
+    shown, *_ = [b for b in YAML if b.file == "policies/guardrails/secrets.yaml"]
     shipped = (shipped_policies() / "guardrails" / "secrets.yaml").read_text()
     assert yaml.safe_load(shown.text) == yaml.safe_load(shipped)
 

@@ -36,8 +36,8 @@ from broker.model import (
     SideEffect,
     Target,
 )
-from broker.pipeline import Pipeline
-from broker.policy.interface import Decision
+from broker.pipeline import Pipeline, _with_guards
+from broker.policy.interface import Consent, Decision
 from tests.unit.flow.memory import MemoryFlow
 
 ALICE = Agent(AgentId("alice"), OrganisationId("acme"), frozenset({"reader"}), cap_micro_usd=MicroUSD(1000))
@@ -58,6 +58,8 @@ class House:
         self.permitted = True
         self.upstream = Answer({"content": [{"type": "text", "text": "ok"}]})
         self.blocks = None
+        self.found = []
+        self.consents = ()
         self.store_down_at = None
         self.budget_refuses = False
         self.fallen_agents = {}
@@ -87,8 +89,9 @@ class House:
         return self.upstream
 
     # guards
-    def screen(self, content, stage, target, findings):
+    async def screen(self, content, stage, scene, findings):
         self.steps.append(f"screen {stage}")
+        findings += self.found if stage is Stage.ARGUMENTS else []
         if stage is self.blocks:
             findings.append(Finding("secrets@1", stage, "private-key", Action.BLOCK, "/x", 9, "00"))
             raise Blocked("a private key")
@@ -106,7 +109,8 @@ class House:
     def decide(self, principal, target, params, situation):
         self.steps.append("decide")
         self.judged = params
-        return Decision(self.permitted, (Because("reader/allow/1", "reads"),), self.version)
+        because = (Because("reader/allow/1", "reads"),)
+        return Decision(self.permitted, because, self.version, consents=self.consents)
 
     # standing
     async def fallen(self, principals):
@@ -227,6 +231,37 @@ async def test_blocked_arguments_are_recorded_with_the_finding_that_blocked_them
         await house.call()
     assert house.last.facts["outcome"] is Outcome.BLOCKED
     assert house.last.facts["findings"][0]["type"] == "private-key"
+
+
+def _to_be_agreed_to() -> list[Finding]:
+    mail = Finding(
+        "personal@1", Stage.ARGUMENTS, "email", Action.APPROVE, "/arguments/to", 9, "00", approver="dpo"
+    )
+    return [mail, Finding("personal@1", Stage.ARGUMENTS, "iban", Action.FLAG, "/arguments/x", 9, "00")]
+
+
+async def test_a_finding_that_a_human_has_to_agree_to_stops_a_call_that_the_policies_permit():
+    house = House()
+    house.found = _to_be_agreed_to()
+    with pytest.raises(Denied) as error:
+        await house.call()
+    assert house.steps == ["authenticate", "screen arguments", "decide", "denial"]
+    assert error.value.because == (Because("guard/personal/email", "`email` at `/arguments/to`"),)
+    assert "`dpo`" in (error.value.hint or "")
+
+
+async def test_what_a_guard_and_what_a_rule_want_agreed_to_is_asked_together_and_what_is_agreed_to_is_not_asked():
+    house = House()
+    house.permitted, house.consents = False, (Consent("dear", "boss", "costs much"),)
+    decision = house.decide(PRINCIPAL, TOOL, {}, None)
+    asked = _with_guards(decision, _to_be_agreed_to(), frozenset())
+    assert [(c.rule, c.approver) for c in asked.consents] == [
+        ("dear", "boss"),
+        ("guard/personal/email", "dpo"),
+    ]
+    assert _with_guards(decision, _to_be_agreed_to(), frozenset({"guard/personal/email"})) is decision
+    refused = Decision(False, (), "v")
+    assert _with_guards(refused, _to_be_agreed_to(), frozenset()) is refused
 
 
 async def test_a_blocked_result_has_still_been_paid_for():

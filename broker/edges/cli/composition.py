@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     import typer
     from starlette.types import ASGIApp
 
+    from broker.allowances import Allowances
     from broker.audit.interface import Log
     from broker.catalog.catalog import LiveCatalog
     from broker.configuration.load import Loaded
     from broker.configuration.places import Key
     from broker.consents import ApprovalKeeper
     from broker.credentials import Credentials
+    from broker.definitions import Definitions
     from broker.flow.interface import FlowStore
     from broker.grants import GrantKeeper, Grants
     from broker.identity.interface import AgentStore
@@ -107,6 +109,16 @@ class Office(Protocol):
     @property
     def operators(self) -> "Operators":
         """Adds and revokes operators."""
+        ...
+
+    @property
+    def definitions(self) -> "Definitions":
+        """Which definitions of tools are approved."""
+        ...
+
+    @property
+    def allowances(self) -> "Allowances":
+        """Which findings of guards are none."""
         ...
 
 

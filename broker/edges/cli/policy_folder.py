@@ -93,10 +93,9 @@ def loaded_policies(folder: Path) -> "PolicyEngine":
     """
     from broker.catalog.facts import load_facts
     from broker.guardrails.conduct import load_conduct
-    from broker.guardrails.secrets import Secrets
     from broker.policy.engine import PolicyEngine
 
     engine = PolicyEngine(folder)
     load_facts(folder)
-    load_conduct(folder, Secrets().types)
+    load_conduct(folder, shipped_policies(), GUARDS)
     return engine

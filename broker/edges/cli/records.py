@@ -117,9 +117,15 @@ def _decision(decision: dict[str, Any]) -> str:
 
 
 def _finding(finding: dict[str, Any]) -> str:
+    """Which guard did what, where; in shadow mode also what it would have done."""
     where = f"{finding.get('stage')}{finding.get('place')}"
     size = f"{finding.get('length')} characters, {finding.get('guard')}"
-    return f"{finding.get('action')} {finding.get('type')} in {where}  ({size})"
+    if "via" in finding:
+        size += f", read as {finding['via']}"
+    action = str(finding.get("action"))
+    if "would" in finding:
+        action += f" (would {finding['would']})"
+    return f"{action} {finding.get('type')} in {where}  ({size})"
 
 
 def _money(spend: dict[str, Any], last: LoggedRecord) -> str:

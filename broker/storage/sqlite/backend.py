@@ -12,6 +12,7 @@ import anyio.to_thread
 from broker.model import Clock
 from broker.storage.signals import LocalSignals
 from broker.storage.sqlite.agents import SqliteAgents, SqliteKeys
+from broker.storage.sqlite.allowances import SqliteAllowances
 from broker.storage.sqlite.approvals import SqliteApprovals
 from broker.storage.sqlite.books import Books
 from broker.storage.sqlite.changes import Changes
@@ -21,6 +22,7 @@ from broker.storage.sqlite.flow import SqliteFlow
 from broker.storage.sqlite.grants import SqliteGrants
 from broker.storage.sqlite.journal import SqliteJournal
 from broker.storage.sqlite.operators import SqliteOperators
+from broker.storage.sqlite.pins import SqlitePins
 from broker.storage.sqlite.reading import SqliteLedger, SqliteLog
 from broker.storage.sqlite.writer import Writer
 from broker.storage.store import Store
@@ -64,6 +66,8 @@ async def open_store(
                 credentials=credentials,
                 replays=credentials,
                 operators=SqliteOperators(writer, reader),
+                pins=SqlitePins(writer, reader),
+                allowances=SqliteAllowances(writer, reader),
                 log=SqliteLog(writer, reader, bulk),
                 ledger=SqliteLedger(reader, clock),
                 signals=LocalSignals(),

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import apsw
 
+from broker.allowances import Allowance
 from broker.audit.interface import Entry, Event, Receipt
 from broker.errors import Conflict, InvalidRequest, UnknownTarget
 from broker.identity.interface import KeyState, KeyUse, StoredKey
@@ -26,6 +27,7 @@ from broker.storage.sqlite.flow_books import FlowBooks
 from broker.storage.sqlite.grant_books import GrantBooks
 from broker.storage.sqlite.logs import MICRO, Logs
 from broker.storage.sqlite.operator_books import OperatorBooks
+from broker.storage.sqlite.pin_books import PinBooks
 from broker.storage.sqlite.sightings import Sightings
 from broker.storage.sqlite.standing import Standing
 
@@ -42,6 +44,7 @@ class Books:
         self.grants = GrantBooks(connection, self._logs)
         self.approvals = ApprovalBooks(connection, self._logs)
         self.operators = OperatorBooks(connection, self._logs)
+        self.pins = PinBooks(connection, self._logs)
         self._standing = Standing(connection)
         self._sightings = Sightings(connection)
         self._flow = FlowBooks(connection)
@@ -187,6 +190,25 @@ class Books:
         after = replace(after, changed_at=self._logs.now // MICRO)
         self._connection.execute(UPDATE, (*row_of(after), agent_id))
         return True
+
+    def allow(self, allowance: Allowance, entry: Entry) -> None:
+        """See `AllowanceStore.allow`."""
+        self._logs.append(entry)
+        self._connection.execute(
+            "insert or replace into guard_exception values (?, ?, ?, ?, ?)",
+            (allowance.guard, allowance.digest, allowance.reason, allowance.by, allowance.at),
+        )
+
+    def withdraw(self, guard: str, digest: str, entry: Entry) -> None:
+        """See `AllowanceStore.withdraw`."""
+        named = (guard, digest)
+        run = self._connection.execute
+        if not run("select 1 from guard_exception where guard = ? and digest = ?", named).fetchone():
+            raise UnknownTarget(
+                f"`{guard}` has no exception for this text", hint="`broker guard allowed` lists all"
+            )
+        self._logs.append(entry)
+        run("delete from guard_exception where guard = ? and digest = ?", named)
 
     def first_key(self, use: KeyUse, state: KeyState, make: Callable[[], StoredKey]) -> None:
         """Store the key that `make` gives, unless there is one for this use in this state."""

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from broker.catalog.catalog import LiveCatalog
 from broker.catalog.mount import Facts, Mount
 from broker.catalog.names import Names
+from broker.catalog.pins import Admitted
 from broker.connector import Answer, Line, Offer, UpstreamLost, UpstreamUnreachable
 from broker.model import Call, CallId, Kind, Method, SideEffect
 
@@ -55,10 +56,25 @@ def mount(name, shelf, prefix=None) -> Mount:
 async def open_nothing(_) -> None: ...
 
 
+class Trusting:
+    """Everything may be served."""
+
+    async def admit(self, connector, tools, exposed, *, ask) -> Admitted:
+        return Admitted(list(tools))
+
+    async def version(self) -> int:
+        return 0
+
+
 @asynccontextmanager
-async def catalogue(*mounts, facts=lambda *_: Facts()):
+async def catalogue(*mounts, facts=lambda *_: Facts(), approvals=None):
     changes = []
-    catalog = LiveCatalog(mounts, facts=facts, changed=lambda targets, kinds: changes.append(kinds))
+    catalog = LiveCatalog(
+        mounts,
+        facts=facts,
+        approvals=approvals or Trusting(),
+        changed=lambda targets, kinds: changes.append(kinds),
+    )
     catalog.changes = changes
     with anyio.fail_after(10):
         async with catalog.running(open_nothing):

@@ -156,7 +156,7 @@ class House:
 
     # guards
 
-    def screen(self, content, stage, target, findings):
+    async def screen(self, content, stage, scene, findings):
         return content
 
     # policy: what is hidden from an agent is a pair of its name and the target's

@@ -11,25 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.errors import Blocked
-from broker.guardrails.interface import Action, Finding, Stage
-from broker.guardrails.screen import Screen
-from broker.model import Json, Kind, Target
-from broker.policy.load import shipped_policies
+from broker.guardrails.interface import Action, Finding
+from broker.guardrails.scene import Stage
+from broker.model import Json
 from broker.settings import LimitSettings
 from tests.unit.guardrails import samples
-
-KEY = b"k" * 32
-TARGET = Target(Kind.TOOL, "notes__find", "notes", "find", {})
-SCREEN = Screen(LimitSettings(), shipped_policies(), KEY)
+from tests.unit.guardrails.kit import KEY, SCENE, SCREEN, screen, screen_of
 
 
 def result(text: str) -> Json:
     return {"content": [{"type": "text", "text": text}], "isError": False}
-
-
-def screen(content: Json, stage: Stage = Stage.RESULT) -> tuple[Json, list[Finding]]:
-    findings: list[Finding] = []
-    return SCREEN.screen(content, stage, TARGET, findings), findings
 
 
 def test_clean_content_comes_back_as_the_same_object_and_without_findings():
@@ -53,14 +44,14 @@ def test_a_secret_in_a_result_is_replaced_and_everything_else_stays_as_it_was():
 def test_a_finding_holds_a_keyed_digest_and_never_the_text():
     _, (finding,) = screen(result(samples.STRIPE))
     expected = hmac.new(KEY, samples.STRIPE.encode(), hashlib.sha256).hexdigest()
-    assert (finding.guard, finding.stage, finding.digest) == ("secrets@1", Stage.RESULT, expected)
+    assert (finding.guard, finding.stage, finding.digest) == ("secrets@2", Stage.RESULT, expected)
     assert samples.STRIPE not in repr(finding)
 
 
 def test_a_token_in_arguments_stops_the_call_and_says_what_to_do():
     with pytest.raises(Blocked) as error:
         screen({"name": "x", "arguments": {"text": samples.AWS}}, Stage.ARGUMENTS)
-    assert error.value.message == "arguments of `notes__find`: a secret (aws-access-token)"
+    assert error.value.message == "arguments of `notes__find`: secrets/aws-access-token"
     assert error.value.because[0].rule == "secrets/aws-access-token"
     assert error.value.because[0].text == "at `/arguments/text`"
     assert "leave the secret out" in (error.value.hint or "")
@@ -70,7 +61,7 @@ def test_a_token_in_arguments_stops_the_call_and_says_what_to_do():
 def test_findings_are_written_down_before_a_call_is_stopped():
     findings: list[Finding] = []
     with pytest.raises(Blocked):
-        SCREEN.screen({"a": samples.AWS, "b": samples.PRIVATE_KEY}, Stage.ARGUMENTS, TARGET, findings)
+        SCREEN.screen_now({"a": samples.AWS, "b": samples.PRIVATE_KEY}, Stage.ARGUMENTS, SCENE, findings)
     assert [(f.type, f.action, f.place) for f in findings] == [
         ("aws-access-token", Action.BLOCK, "/a"),
         ("private-key", Action.BLOCK, "/b"),
@@ -120,8 +111,6 @@ def test_a_secret_that_comes_to_light_by_replacing_another_is_replaced_too():
         "QtT8Q" + "~9C-_Ij~RouHVpD2Tuf3oHWGh.DQ3kcjbAn",
         "YYz7Q" + "~Sudoqwap1PnzEBA3zqBK~i5uesDIv.C",
     ]
-    first = SCREEN._secrets.detect(" ".join(azure))
-    assert len(first) == 1
     safe, findings = screen(result(" ".join(azure)))
     assert safe["content"][0]["text"] == " ".join(["[redacted:azure-ad-client-secret]"] * 2)
     assert len(findings) == 2
@@ -138,14 +127,14 @@ def test_the_base64_of_images_audio_and_blobs_is_passed_on_unread_in_results():
 
 
 def test_content_that_is_too_large_is_stopped_by_its_size_as_text():
-    small = Screen(LimitSettings(argument_bytes=1024, result_bytes=2048), shipped_policies(), KEY)
-    small.screen({"a": "x" * 900}, Stage.ARGUMENTS, TARGET, [])
+    small = screen_of(limits=LimitSettings(argument_bytes=1024, result_bytes=2048))
+    small.screen_now({"a": "x" * 900}, Stage.ARGUMENTS, SCENE, [])
     for content in ({"a": "x" * 1100}, {"a": "é" * 600}, {"k" * 1100: 1}, {"a": [1] * 400}):
         with pytest.raises(Blocked, match="more than 1024 bytes"):
-            small.screen(content, Stage.ARGUMENTS, TARGET, [])
-    small.screen({"a": "x" * 1100}, Stage.RESULT, TARGET, [])
+            small.screen_now(content, Stage.ARGUMENTS, SCENE, [])
+    small.screen_now({"a": "x" * 1100}, Stage.RESULT, SCENE, [])
     with pytest.raises(Blocked, match="more than 2048 bytes"):
-        small.screen({"content": [{"type": "image", "data": "A" * 3000}]}, Stage.RESULT, TARGET, [])
+        small.screen_now({"content": [{"type": "image", "data": "A" * 3000}]}, Stage.RESULT, SCENE, [])
 
 
 def test_nesting_is_limited_and_never_exhausts_the_stack():
@@ -159,22 +148,28 @@ def test_nesting_is_limited_and_never_exhausts_the_stack():
     findings: list[Finding] = []
     for levels in (64, 100_000):
         with pytest.raises(Blocked, match="nested more than 64 levels deep"):
-            SCREEN.screen(nested(levels), Stage.RESULT, TARGET, findings)
+            SCREEN.screen_now(nested(levels), Stage.RESULT, SCENE, findings)
     assert [f.type for f in findings] == ["not-scanned", "not-scanned"]
 
 
-def test_a_detector_that_fails_stops_the_content_and_leaves_a_finding(monkeypatch: pytest.MonkeyPatch):
-    broken = Screen(LimitSettings(), shipped_policies(), KEY)
+def test_a_detector_that_fails_stops_the_content_and_leaves_a_finding_and_no_text_in_the_logs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    broken = screen_of()
 
-    def fail(text: str, name: str = "") -> Any:
-        raise RuntimeError(text)
+    def fail(message: Any, hits: Any) -> Any:
+        raise RuntimeError(message.text)
 
-    monkeypatch.setattr(broken._secrets, "detect", fail)
+    monkeypatch.setattr(
+        next(g.detector for g in broken._armed.guards if g.detector.name == "secrets"), "detect", fail
+    )
     findings: list[Finding] = []
-    with pytest.raises(Blocked, match="could not be screened") as error:
-        broken.screen(result("some text of a tool"), Stage.RESULT, TARGET, findings)
+    with pytest.raises(Blocked, match="secrets/not-scanned") as error:
+        broken.screen_now(result("some text of a tool"), Stage.RESULT, SCENE, findings)
     assert [(f.type, f.action) for f in findings] == [("not-scanned", Action.BLOCK)]
     assert "some text" not in str(error.value.as_object())
+    assert "guard secrets@2 failed: RuntimeError" in caplog.text
+    assert "some text" not in caplog.text
 
 
 def test_the_record_of_one_call_stays_small_however_much_is_found():
@@ -205,7 +200,7 @@ def test_structure_and_keys_survive_and_no_part_of_a_secret_does(tree: Any, stag
     before = copy.deepcopy(content)
     findings: list[Finding] = []
     try:
-        safe = SCREEN.screen(content, stage, TARGET, findings)
+        safe = SCREEN.screen_now(content, stage, SCENE, findings)
     except Blocked:
         assert any(f.action is Action.BLOCK for f in findings)
         return
@@ -215,7 +210,7 @@ def test_structure_and_keys_survive_and_no_part_of_a_secret_does(tree: Any, stag
     for text in _texts(safe):
         for secret in samples.TOKENS.values():
             assert not any(secret[n : n + 12] in text for n in range(0, len(secret) - 12, 4))
-    assert SCREEN.screen(safe, stage, TARGET, []) == safe
+    assert SCREEN.screen_now(safe, stage, SCENE, []) == safe
 
 
 def _shape(value: Any) -> Any:
@@ -263,9 +258,9 @@ def _texts(value: Any) -> list[str]:
 def test_screening_ends_in_clean_content_or_a_refusal_and_in_nothing_else(pieces: list[str], stage: Stage):
     content = {"text": "".join(pieces)}
     try:
-        safe = SCREEN.screen(content, stage, TARGET, [])
+        safe = SCREEN.screen_now(content, stage, SCENE, [])
     except Blocked:
         return
     again: list[Finding] = []
-    assert SCREEN.screen(safe, stage, TARGET, again) == safe
+    assert SCREEN.screen_now(safe, stage, SCENE, again) == safe
     assert {f.action for f in again} <= {Action.FLAG}

@@ -8,15 +8,17 @@ import re2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.guardrails.formats import SecretKind, load_formats
-from broker.guardrails.secrets import Secrets
+from broker.guardrails.message import SEAM
+from broker.guardrails.secrets.detector import make_secrets
+from broker.guardrails.secrets.formats import SecretKind, load_formats
 from tests.unit.guardrails import samples
+from tests.unit.guardrails.kit import look
 
-SECRETS = Secrets()
+SECRETS = make_secrets(None)
 
 
 def found(text: str, name: str = "") -> list[tuple[str, str]]:
-    return [(span.type, text[span.start : span.end]) for span in SECRETS.detect(text, name)]
+    return [(span.type, text[span.start : span.end]) for span in look(SECRETS, text, name=name)]
 
 
 @pytest.mark.parametrize(("kind", "secret"), samples.TOKENS.items())
@@ -25,7 +27,7 @@ def found(text: str, name: str = "") -> list[tuple[str, str]]:
 )
 def test_a_token_is_found_whole_wherever_it_stands(kind: str, secret: str, around: str):
     text = around.format(secret)
-    spans = [(span.start, span.end) for span in SECRETS.detect(text) if span.type == kind]
+    spans = [(span.start, span.end) for span in look(SECRETS, text) if span.type == kind]
     assert any(
         start <= text.index(secret) and end >= text.index(secret) + len(secret) for start, end in spans
     )
@@ -143,7 +145,7 @@ def test_what_is_glued_to_a_token_belongs_to_it():
 def test_offsets_are_code_points_in_any_script(before: str, after: str):
     text = f"{before} {samples.STRIPE} {after}"
     start = len(before) + 1
-    assert any(s.start == start and s.end == start + len(samples.STRIPE) for s in SECRETS.detect(text))
+    assert any(s.start == start and s.end == start + len(samples.STRIPE) for s in look(SECRETS, text))
 
 
 @given(
@@ -151,7 +153,7 @@ def test_offsets_are_code_points_in_any_script(before: str, after: str):
     name=st.text(max_size=20),
 )
 def test_spans_are_in_order_and_inside_the_text(text: str, name: str):
-    spans = SECRETS.detect(text, name)
+    spans = look(SECRETS, text, name=name)
     assert spans == sorted(spans, key=lambda s: (s.start, s.end))
     assert all(0 <= s.start < s.end <= len(text) for s in spans)
 
@@ -176,6 +178,19 @@ REPEATED = [
 ]
 
 
+def test_many_keys_without_an_end_before_one_with_an_end_do_not_read_the_text_many_times(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    cut = samples.PRIVATE_KEY[:60]
+    texts = [*[cut] * 500, samples.PRIVATE_KEY]
+    assert [text for text in found_in(*texts) if len(text) > 60] == [samples.PRIVATE_KEY]
+
+
+def found_in(*texts: str) -> list[str]:
+    joined = SEAM.join(texts)
+    return [joined[span.start : span.end] for span in look(SECRETS, *texts)]
+
+
 @pytest.mark.parametrize("piece", REPEATED)
 def test_four_times_the_text_takes_at_most_four_times_the_steps(piece: str, monkeypatch: pytest.MonkeyPatch):
     steps, longer = (_steps(piece * (size // len(piece)), monkeypatch) for size in (4_000, 16_000))
@@ -192,7 +207,7 @@ def _steps(text: str, monkeypatch: pytest.MonkeyPatch) -> int:
 
     sys.setprofile(step)
     try:
-        SECRETS.detect(text)
+        look(SECRETS, text)
     finally:
         sys.setprofile(None)
     return count

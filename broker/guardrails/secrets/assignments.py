@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from broker.guardrails.formats import compile_pattern, entropy, is_placeholder
+from broker.guardrails.secrets.formats import compile_pattern, entropy, is_placeholder
 
 MARKS = ("passw", "passphrase", "pwd", "secret", "token", "key", "credential", "creds", "auth")
 """In lower case; one of them is in every name that speaks of a secret."""

@@ -5,15 +5,19 @@ text is. Texts are UTF-8 bytes here: offsets are turned into code points once, b
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from math import log2
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import re2  # pyright: ignore[reportMissingTypeStubs]
 
+from broker.guardrails.message import SEAM
+
+_SEAM = SEAM.encode()
 _FILES = ("secrets.toml", "gitleaks.toml")
 _WORD = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
@@ -52,8 +56,8 @@ class Pattern(Protocol):
         """The match that begins at `pos`."""
         ...
 
-    def finditer(self, text: bytes) -> Iterator[Found]:
-        """All matches that do not overlap."""
+    def finditer(self, text: bytes, pos: int = 0, endpos: int | None = None) -> Iterator[Found]:
+        """All matches that do not overlap, from `pos` to `endpos`."""
         ...
 
 
@@ -69,10 +73,20 @@ class Format:
     entropy: float
     samples: tuple[tuple[str, Pattern], ...]
 
-    def find(self, text: bytes) -> Iterator[tuple[int, int]]:
-        """The secrets of this form, without the placeholders."""
+    def find(self, text: bytes, passages: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """The secrets of this form, without the placeholders.
+
+        Args:
+            text: all passages with seams between them.
+            passages: those that hold a keyword. A rule that would read on to a far end (private keys)
+                is tried on each by itself; the others stop at a seam anyway.
+        """
         covered = 0
-        for found in self.pattern.finditer(text):
+        if self.kind is SecretKind.KEY:
+            matches = chain.from_iterable(self.pattern.finditer(text, *place) for place in passages)
+        else:
+            matches = _within_passages(self.pattern, text)
+        for found in matches:
             start, end = self._secret(found)
             if end - start < 2 or start < covered or self._harmless(text, found.span(), (start, end)):
                 continue
@@ -96,6 +110,23 @@ class Format:
             if pattern.search(text[slice(*match)] if target == "match" else secret):
                 return True
         return False
+
+
+def _within_passages(pattern: Pattern, text: bytes) -> Iterator[Found]:
+    """All matches, none across a seam: a passage in which one would begin is read again by itself."""
+    at = 0
+    while at <= len(text):
+        for found in pattern.finditer(text, at):
+            start, end = found.span()
+            seam = text.find(_SEAM, start, end)
+            if seam >= 0:
+                yield from pattern.finditer(text, max(at, start), seam)
+                at = seam + len(_SEAM)
+                break
+            at = end
+            yield found
+        else:
+            return
 
 
 def compile_pattern(pattern: str) -> Pattern:

@@ -1,0 +1,1 @@
+"""Dangerous arguments: payloads in fields whose role makes them dangerous."""

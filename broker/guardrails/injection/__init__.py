@@ -1,0 +1,1 @@
+"""Does a text that should only be read give orders?"""

@@ -1,0 +1,38 @@
+"""Where in a call is something read, and whose is it?"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from broker.model import AgentId, Principal, Target
+
+
+class Stage(StrEnum):
+    """Where in a call a text is read."""
+
+    ARGUMENTS = "arguments"
+    RESULT = "result"
+    DEFINITION = "tool-definition"
+    PROMPT = "prompt"
+    COMPLETION = "completion"
+
+    @property
+    def outward(self) -> bool:
+        """Whether it leaves the agent: what a tool or a model is given, not what they answer."""
+        return self in (Stage.ARGUMENTS, Stage.PROMPT)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Whose content is screened: the target it goes to or comes from, and who calls it."""
+
+    target: Target
+    agent: AgentId | None = None
+    roles: frozenset[str] = frozenset()
+    transaction: str = ""
+    """The pseudonyms of one transaction mean nothing in another."""
+
+    @staticmethod
+    def of(principal: Principal, target: Target) -> "Scene":
+        """The scene of a call."""
+        agent = principal.agent
+        return Scene(target, agent.id, agent.roles, principal.transaction)

@@ -1,0 +1,1 @@
+"""Secrets: known forms, and values given to telling names."""

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from broker.approvals.people import read_people
 from broker.audit.checkpoint import Signer
 from broker.audit.publication import Publication
 from broker.audit.publisher import Publisher
@@ -26,7 +27,9 @@ from broker.catalog.installed import load
 from broker.catalog.mount import Mount
 from broker.catalog.names import Names
 from broker.connector import Host
+from broker.consents import Consents
 from broker.credentials import Credentials
+from broker.edges.admin import admin_route
 from broker.edges.http import HostGuard
 from broker.edges.mcp.endpoint import McpEndpoint
 from broker.edges.oauth import routes as oauth_routes
@@ -51,9 +54,11 @@ from broker.journal import Journal
 from broker.ledger.prices import Prices
 from broker.ledger.rules import load_budgets
 from broker.model import AgentId, Json, Kind, Target
+from broker.operators import Operators
 from broker.pipeline import Pipeline
 from broker.policy.engine import PolicyEngine
 from broker.policy.load import shipped_policies
+from broker.record import Scribe
 from broker.references import resolve_secret
 from broker.settings import ConnectorSettings, Settings
 from broker.storage.sqlite import open_store
@@ -70,6 +75,9 @@ OVERRIDES_LOOK_S = 1.0
 POLICY_LOOK_S = 1.0
 """How often the policy folder is looked at for changes, in seconds."""
 
+APPROVALS_LOOK_S = 1.0
+"""How often it is looked whether an approval has expired, in seconds."""
+
 MANIFEST_LOOK_S = 1.0
 """How often it is looked whether a manifest has ended, in seconds."""
 
@@ -83,6 +91,8 @@ class Office:
     keys: Keys
     journal: Journal
     credentials: Credentials
+    grants: Grants
+    operators: Operators
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +104,11 @@ class App:
     keys: Keys
     journal: Journal
     credentials: Credentials
+    grants: Grants
+    operators: Operators
     policy: PolicyEngine
     catalog: LiveCatalog
+    consents: Consents
     pipeline: Pipeline
     asgi: ASGIApp
     drain: Callable[[], None]
@@ -113,7 +126,15 @@ async def office(settings: Settings, *, serve: bool = False) -> AsyncGenerator[O
     async with open_store(database, deployment=settings.deployment, serve=serve) as store:
         keys = await load_keys(store.keys, time.time)
         journal = Journal(store.journal, keys.digest)
-        yield Office(settings, store, keys, journal, Credentials(store.credentials))
+        yield Office(
+            settings,
+            store,
+            keys,
+            journal,
+            credentials=Credentials(store.credentials),
+            grants=Grants(store.grants),
+            operators=Operators(store.operators, Scribe(keys.digest).digest),
+        )
 
 
 @asynccontextmanager
@@ -146,11 +167,13 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         )
         inflight = InFlight(back.store.standing)
         authority = _authority(settings, folder, back, policy)
+        consents = _consents(settings, back, policies)
         pipeline = Pipeline(
             identity=authority.identity,
             catalog=catalog,
             guards=guards,
             policy=policy,
+            consents=consents,
             delegator=authority.delegator,
             prices=prices,
             journal=back.journal,
@@ -159,11 +182,14 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         )
         tasks.start_soon(news.run)
         tasks.start_soon(inflight.watch, back.store.signals)
+        tasks.start_soon(inflight.obey, back.store.signals)
         tasks.start_soon(_publisher(settings, back).run)
         tasks.start_soon(_follow_keys, back.keys.tokens)
         tasks.start_soon(_follow_overrides, back.store, prices)
         tasks.start_soon(_follow_manifests, back)
-        tasks.start_soon(_Rules(policies, policy, guards, prices, catalog).follow, back.journal, news)
+        tasks.start_soon(_follow_approvals, consents)
+        rules = _Rules(policies, policy, guards, prices, catalog, consents)
+        tasks.start_soon(rules.follow, back.journal, news)
         endpoint = _endpoint(settings, back, pipeline, catalog)
         tasks.start_soon(endpoint.run)
         async with catalog.running(partial(_open, settings, folder, catalog, news)):
@@ -173,10 +199,13 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
                 keys=back.keys,
                 journal=back.journal,
                 credentials=back.credentials,
+                grants=back.grants,
+                operators=back.operators,
                 policy=policy,
                 catalog=catalog,
+                consents=consents,
                 pipeline=pipeline,
-                asgi=_site(endpoint, catalog, authority.oauth, settings),
+                asgi=_site(endpoint, catalog, [*authority.oauth, _admin(back, catalog, policy)], settings),
                 drain=endpoint.close,
             )
         tasks.cancel_scope.cancel()
@@ -228,6 +257,17 @@ def _publisher(settings: Settings, back: Office) -> Publisher:
     )
 
 
+def _consents(settings: Settings, back: Office, policies: Path) -> Consents:
+    return Consents(
+        back.store.approvals,
+        back.store.signals,
+        sealer=Sealer(back.keys.seal, *back.keys.retired_seals),
+        digest_key=back.keys.digest,
+        settings=settings.approvals,
+        people=read_people(policies),
+    )
+
+
 def _mount(name: str, section: ConnectorSettings) -> Mount:
     prefix = name if section.prefix is None else section.prefix
     agent = None if section.agent is None else AgentId(section.agent)
@@ -268,6 +308,16 @@ async def _follow_keys(keys: TokenKeys) -> None:
             logger.warning("signing keys not read, the previous ones stay in use: %s", error.message)
 
 
+async def _follow_approvals(consents: Consents) -> None:
+    """End the approvals whose time is over."""
+    while True:
+        try:
+            await consents.lapse()
+        except BrokerError as error:
+            logger.warning("approvals were not looked at: %s", error.message)
+        await anyio.sleep(APPROVALS_LOOK_S)
+
+
 async def _follow_overrides(store: Store, prices: Prices) -> None:
     """Take into use what operators have overridden. While it cannot be read the previous caps stay."""
     while True:
@@ -297,6 +347,7 @@ class _Rules:
     guards: Screen
     prices: Prices
     catalog: LiveCatalog
+    consents: Consents
 
     async def follow(self, journal: Journal, news: News) -> None:
         """Take changes into use, all of them or, where a file is wrong, none."""
@@ -315,11 +366,12 @@ class _Rules:
 
     def _reload(self) -> None:
         facts, conduct = load_facts(self.folder), load_conduct(self.folder, shipped_policies(), GUARDS)
-        budgets = load_budgets(self.folder)
+        budgets, people = load_budgets(self.folder), read_people(self.folder)
         self.policy.reload()
         self.catalog.refacts(facts)
         self.guards.adopt(conduct)
         self.prices.adopt(budgets)
+        self.consents.adopt(people)
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +384,7 @@ class _Authority:
 
 
 def _authority(settings: Settings, folder: Path, back: Office, policy: PolicyEngine) -> _Authority:
-    store, grants = back.store, Grants(back.store.grants)
+    store, grants = back.store, back.grants
     chains = Chains(store.agents, store.grants, time.time)
     identity = TokenAuthenticator(settings, back.keys, store.agents, chains)
     tokens = access_tokens(settings, back.keys, time.time)
@@ -357,15 +409,31 @@ def _endpoint(settings: Settings, back: Office, pipeline: Pipeline, catalog: Liv
     return McpEndpoint(pipeline, catalog, back.store.signals, sealer, settings, proofs=proofs)
 
 
-def _site(endpoint: McpEndpoint, catalog: LiveCatalog, oauth: Sequence[Route], settings: Settings) -> ASGIApp:
+def _admin(back: Office, catalog: LiveCatalog, policy: PolicyEngine) -> BaseRoute:
+    return admin_route(
+        back.store,
+        catalog,
+        policy.visible,
+        keys=back.keys.tokens,
+        journal=back.journal,
+        credentials=back.credentials,
+        grants=back.grants,
+        operators=back.operators,
+        sealer=Sealer(back.keys.seal, *back.keys.retired_seals),
+    )
+
+
+def _site(
+    endpoint: McpEndpoint, catalog: LiveCatalog, others: Sequence[BaseRoute], settings: Settings
+) -> ASGIApp:
     routes = [
         Route("/mcp", endpoint),
-        *oauth,
+        *others,
         Route("/healthz", _healthy),
         Route("/readyz", _readiness(catalog)),
     ]
-    others = Starlette(routes=routes)
-    return HostGuard(_Front(endpoint, others), settings)  # the guard is outermost: it sees every route
+    site = Starlette(routes=routes)
+    return HostGuard(_Front(endpoint, site), settings)  # the guard is outermost: it sees every route
 
 
 class _Front:

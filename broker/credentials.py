@@ -34,7 +34,7 @@ class CredentialStore(Protocol):
 
         Raises:
             UnknownTarget: there is no such agent.
-            InvalidRequest: it has this key already, or as many as it may have.
+            Conflict: it has this key already, or as many as it may have.
         """
         ...
 
@@ -50,9 +50,14 @@ class CredentialStore(Protocol):
         """Refuse a token from now on, in every process, *and* record it; the second time changes nothing."""
         ...
 
-    async def rotate_key(self, key: StoredKey, *, now: int, until: int, entry: Entry) -> None:
+    async def rotate_key(
+        self, key: StoredKey, *, now: int, until: int, entry: Entry, active: str | None = None
+    ) -> None:
         """The next key of a use becomes the active one, the active one retires until `until`, `key` is
         next; record it. Keys that have retired are forgotten.
+
+        Raises:
+            Conflict: `active` is given and is not the id of the active key.
         """
         ...
 
@@ -84,7 +89,7 @@ class Credentials:
 
         Raises:
             UnknownTarget: there is no such agent.
-            InvalidRequest: it has this key already, or as many as it may have.
+            Conflict: it has this key already, or as many as it may have.
         """
         entry = _changed(agent_id, {"change": "key_added", "kid": key.kid, "by": by})
         await self._store.add_key(agent_id, key, entry)
@@ -114,7 +119,9 @@ class Credentials:
         entry = Entry(organisation, Event.TOKEN_REVOKED, facts, agent=of)
         await self._store.revoke_token(token_id, expires_at, entry)
 
-    async def rotate_key(self, key: StoredKey, *, now: int, until: int, by: str) -> None:
+    async def rotate_key(
+        self, key: StoredKey, *, now: int, until: int, by: str, active: str | None = None
+    ) -> None:
         """Change over to the next key of a use of the broker's own keys; `key` is the one after that.
 
         Args:
@@ -122,10 +129,14 @@ class Credentials:
             now: Unix seconds.
             until: Unix seconds until which what the present key signed is accepted.
             by: the operator who did it.
+            active: the key that is to retire; None: whichever is active.
+
+        Raises:
+            Conflict: another key is active by now.
         """
         facts: Facts = {"use": KeyUse(key.use), "next": key.kid, "until": until, "by": by}
         entry = Entry(SYSTEM_LOG, Event.KEYS_ROTATED, facts)
-        await self._store.rotate_key(key, now=now, until=until, entry=entry)
+        await self._store.rotate_key(key, now=now, until=until, entry=entry, active=active)
 
 
 def _changed(agent_id: AgentId, facts: Facts) -> Entry:

@@ -3,9 +3,11 @@
     BrokerError
     ├── Unauthenticated            no valid token: nobody is asking
     ├── InvalidRequest             the request cannot be understood
+    │   └── Conflict               understood, but what is there now does not allow it
     ├── Refused                    understood, and not done
     │   ├── UnknownTarget          does not exist, or not for this chain: the same answer
     │   ├── Denied                 the policies do not permit it
+    │   ├── PendingApproval        a human has been asked and has not answered yet
     │   ├── Blocked                a guard stopped the content
     │   ├── BudgetExceeded         a cap does not hold the worst case
     │   ├── RateLimited            it comes too soon after the calls before it
@@ -92,6 +94,12 @@ class InvalidRequest(BrokerError):
     code = "invalid_request"
 
 
+class Conflict(InvalidRequest):
+    """What is there now does not allow it: a name that is taken, something that has ended for good."""
+
+    code = "conflict"
+
+
 class Refused(BrokerError):
     """Understood, and not done."""
 
@@ -108,6 +116,35 @@ class Denied(Refused):
     """The policies do not permit this call."""
 
     code = "denied"
+
+
+class PendingApproval(Refused):
+    """A human has been asked and has not answered yet; nothing was done.
+
+    Args:
+        message: as `BrokerError`. hint: as `BrokerError`. because: as `BrokerError`.
+        approval: what is asked: `id`, to name it by, `waits_for`, the roles whose holders are asked, and
+            `expires_at`, until when an answer counts (RFC 3339).
+    """
+
+    code = "pending_approval"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        approval: Mapping[str, Any],
+        hint: str | None = None,
+        because: Sequence[Because] = (),
+    ) -> None:
+        super().__init__(message, hint=hint, because=because)
+        self.approval = dict(approval)
+
+    def as_object(self) -> dict[str, Any]:
+        """As `BrokerError.as_object`, with `approval`."""
+        shown = super().as_object()
+        shown["error"]["approval"] = self.approval
+        return shown
 
 
 class Blocked(Refused):

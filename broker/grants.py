@@ -1,13 +1,29 @@
 """What must be durable together when authority is handed on or taken back: the grant and its record."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from broker.audit.interface import Entry, Event, Facts
 from broker.identity.delegation import Delegations, Wish
 from broker.identity.interface import GrantStore
 from broker.identity.tokens import IssuedToken
-from broker.model import AgentId, Call, Grant, GrantId, Principal, Target
+from broker.model import AgentId, Call, Grant, GrantId, OrganisationId, Principal, Target
+
+
+@dataclass(frozen=True, slots=True)
+class GrantFilter:
+    """Which hops, newest first; empty fields do not restrict.
+
+    `agent` delegates or is delegated to; `standing_at` leaves out what is revoked or has expired by then
+    (Unix seconds); `before` is time and id of the last of the page before.
+    """
+
+    agent: AgentId | None = None
+    organisation: OrganisationId | None = None
+    standing_at: int | None = None
+    before: tuple[int, GrantId] | None = None
+    limit: int | None = None
 
 
 class GrantKeeper(GrantStore, Protocol):
@@ -17,6 +33,14 @@ class GrantKeeper(GrantStore, Protocol):
     Raises (all methods):
         StorageUnavailable: nothing can be written now.
     """
+
+    async def find(self, where: GrantFilter) -> Sequence[Grant]:
+        """The hops that are wanted, newest first."""
+        ...
+
+    async def subtree(self, grant_id: GrantId) -> Sequence[Grant]:
+        """A hop and all below it, by depth, revoked or not; empty if there is no such hop."""
+        ...
 
     async def delegate(self, grant: Grant, entry: Entry) -> None:
         """Add a hop *and* record it.

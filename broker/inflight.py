@@ -23,6 +23,10 @@ LOOK_S = 0.02
 """How often the number is looked at, in seconds: the larger part of the 50 ms that are promised."""
 
 
+STOP = "stop-call"
+"""The topic on which processes tell each other that `call` is to be stopped."""
+
+
 class InFlight:
     """The open calls of this process."""
 
@@ -36,6 +40,14 @@ class InFlight:
     def flight(self, record: CallRecord, principal: Principal) -> "Flight":
         """The context in which a call is open. It is left with `Denied` where the call had to stop."""
         return Flight(self._open, record, principal)
+
+    async def obey(self, signals: Signals) -> None:
+        """Stop the calls that operators want stopped, whichever process heard them, until cancelled."""
+        async with signals.subscribe(STOP) as wanted:
+            async for _, message in wanted:
+                flight = self._open.get(CallId(message["call"]))
+                if flight is not None:
+                    flight.stop("an operator stopped the call")
 
     async def watch(self, signals: Signals) -> None:
         """Cancel what has to stop and tell streams to look whom they speak for, until cancelled."""

@@ -15,6 +15,7 @@ import anyio
 import anyio.lowlevel
 
 from broker import errors
+from broker.approvals.interface import ApprovalId
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts, Outcome, Receipt
 from broker.flow.step import Seen, Step
 from broker.identity.attestation import level_of
@@ -27,9 +28,13 @@ MOST = MicroUSD(2**53 - 1)
 """The largest amount that a record can hold (JCS)."""
 
 
+MOST_DRIFT = 500
+"""How many characters of what an agent says of itself are kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenCall:
-    """An intent without an end whose broker process is gone."""
+    """An intent without an end, in whichever process."""
 
     log: str
     call: str
@@ -60,6 +65,8 @@ class Opening:
     principal: Principal
     step: Step | None = None
     """What the call adds to its transaction."""
+    used: tuple[ApprovalId, Entry] | None = None
+    """The approval that the call is made on, and the record of that: used up unless it reaches further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,8 @@ class JournalStore(Protocol):
         principal's chain may act at this moment: no intent comes after a committed revocation.
 
         Raises:
-            Denied: somebody in the chain may not act any more; nothing was changed.
+            Denied: somebody in the chain may not act any more, or the approval that the call is made on
+                is used, expired or taken back; nothing was changed.
             MovedError: another process has gone on with the transaction; nothing was changed.
             RateLimited: it comes too soon after the calls before it; nothing was changed.
             BudgetExceeded: some `spent + held + amount` would exceed its cap; nothing was changed.
@@ -120,6 +128,10 @@ class JournalStore(Protocol):
         """What the log says about the beginning of a call; None if it never began."""
         ...
 
+    async def open_calls(self, *, agent: str | None, after: str, limit: int) -> Sequence[OpenCall]:
+        """Calls that are open now, oldest first, after the one of this id; of one agent, or of all."""
+        ...
+
     async def abandoned(self) -> Sequence[OpenCall]:
         """Open intents of broker processes that no longer run."""
         ...
@@ -128,7 +140,7 @@ class JournalStore(Protocol):
         """Add an agent and its first secret *and* record it.
 
         Raises:
-            InvalidRequest: the id is taken.
+            Conflict: the id is taken.
         """
         ...
 
@@ -223,16 +235,15 @@ class Journal:
         it was dispatched is released; one cancelled after that keeps its reserved amount.
 
         Raises:
-            Denied: somebody in the chain may not act any more; nothing was reserved.
+            Denied: somebody in the chain may not act any more, or the approval is good no more; nothing
+                was reserved.
             MovedError: another process has gone on with the transaction; nothing was reserved.
             RateLimited: it comes too soon; nothing was reserved.
             BudgetExceeded: a cap does not hold the quote; nothing was reserved.
         """
         record.quote = quote
         with anyio.CancelScope(shield=True):
-            intent = self._scribe.intent(record)
-            step = None if record.turn is None else record.turn.step
-            opened = await self._store.open(Opening(record.call.id, quote, intent, principal, step))
+            opened = await self._store.open(self._opening(record, principal, quote))
             if record.turn is not None:
                 record.turn.kept()
             record.intent, record.notices = opened.receipt, opened.notices
@@ -257,6 +268,23 @@ class Journal:
                     Closing(record.call.id, settlement, terminal, record.seen)
                 )
 
+    def _opening(self, record: CallRecord, principal: Principal, quote: Quote) -> Opening:
+        approval = record.approval
+        return Opening(
+            record.call.id,
+            quote,
+            self._scribe.intent(record),
+            principal,
+            step=None if record.turn is None else record.turn.step,
+            used=None if approval is None else (approval.id, self._scribe.used(record, approval)),
+        )
+
+    async def stop_requested(self, call: OpenCall, *, by: str, reason: str) -> None:
+        """Record that an operator wants an open call to be stopped."""
+        facts: Facts = {"stopped": call.call, "by": by, "reason": reason}
+        agent = None if call.agent is None else AgentId(call.agent)
+        await self._store.append(Entry(call.log, Event.CALL_STOPPED, facts, agent=agent))
+
     async def recover(self) -> int:
         """Close every intent that a vanished process left open as `unknown`, charging what it held."""
         abandoned = await self._store.abandoned()
@@ -270,10 +298,10 @@ class Journal:
         """Add an agent with its first secret; `by` is the operator who did it.
 
         Raises:
-            InvalidRequest: the id is taken, or the organisation would be the deployment's own log.
+            Conflict: the id is taken, or the organisation would be the deployment's own log.
         """
         if agent.organisation == SYSTEM_LOG:
-            raise errors.InvalidRequest(
+            raise errors.Conflict(
                 f"`{SYSTEM_LOG}` is the log of the broker itself", hint="give the organisation another name"
             )
         facts: Facts = {"profile": _profile(agent), "by": by}
@@ -286,7 +314,7 @@ class Journal:
 
         Raises:
             UnknownTarget: there is no such agent.
-            InvalidRequest: it is revoked, which is for good.
+            Conflict: it is revoked, which is for good.
         """
         await self.change_agent(agent_id, lambda agent: replace(agent, status=status), by=by, reason=reason)
 
@@ -306,7 +334,7 @@ class Journal:
 
         Raises:
             UnknownTarget: there is no such agent.
-            InvalidRequest: it is revoked, which is for good.
+            Conflict: it is revoked, which is for good.
         """
 
         def unless_revoked(before: Agent) -> Agent:
@@ -315,7 +343,7 @@ class Journal:
                 return replace(after, attestation=level_of(after, self._clock())[0])
             if after == before:
                 return before
-            raise errors.InvalidRequest(
+            raise errors.Conflict(
                 f"`{agent_id}` is revoked for good", hint="enrol another agent: `broker agent add`"
             )
 
@@ -334,6 +362,14 @@ class Journal:
             return Entry(SYSTEM_LOG, Event.AGENT_CHANGED, facts, agent=agent_id)
 
         return await self._store.change_agent(agent_id, unless_revoked, entry)
+
+    async def drifted(self, agent_id: AgentId, why: str) -> None:
+        """Record that an agent was seen to differ from its manifest; its level falls until an operator
+        has looked at it.
+        """
+        await self.change_agent(
+            agent_id, lambda agent: replace(agent, drift=why[:MOST_DRIFT]), by="broker", reason="drift"
+        )
 
     async def lower_lapsed(self, agents: AgentStore) -> int:
         """Take their level from the agents whose manifest has ended; returns how many there were."""
@@ -370,9 +406,13 @@ class Journal:
         }
         await self._store.append(Entry(agent.organisation, Event.TOKEN_ISSUED, facts, agent=agent.id))
 
-    async def token_refused(self, agent: Agent, *, error: str, address: str) -> None:
-        """Record that an agent's client was refused a token; `error` is the OAuth error code."""
+    async def token_refused(self, agent: Agent, *, error: str, address: str, reason: str = "") -> None:
+        """Record that an agent's client was refused a token; `error` is the OAuth error code, `reason`
+        what the client is not told.
+        """
         facts: Facts = {"error": error, "address": self._scribe.digest(address.encode())}
+        if reason:
+            facts["reason"] = reason
         await self._store.append(Entry(agent.organisation, Event.TOKEN_REFUSED, facts, agent=agent.id))
 
 
@@ -382,6 +422,8 @@ def _outcome_of(error: BaseException, record: CallRecord) -> Outcome:  # noqa: P
             return Outcome.BLOCKED
         case errors.BudgetExceeded() | errors.RateLimited():
             return Outcome.OVER_BUDGET
+        case errors.PendingApproval():
+            return Outcome.PENDING_APPROVAL
         case errors.UpstreamUnreachable() | errors.UpstreamRefused():
             return Outcome.UPSTREAM_ERROR
         case errors.UpstreamLost():
@@ -439,4 +481,5 @@ def _profile(agent: Agent) -> Facts:
         "attributes": dict(agent.attributes),
         "attestation": agent.attestation,
         "manifest": None if agent.manifest is None else asdict(agent.manifest),
+        "drift": agent.drift,
     }

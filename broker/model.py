@@ -67,7 +67,7 @@ class Attestation(StrEnum):
     """What stands behind what is said of an agent. Policies see it as a number."""
 
     SELF_DECLARED = "A0"
-    """Its record and its signed manifest contradict each other, so neither is believed."""
+    """What is known of it and its signed manifest contradict each other, so neither is believed."""
     REGISTERED = "A1"
     """An operator has enrolled it."""
     SIGNED = "A2"
@@ -116,6 +116,8 @@ class Agent:
     changed_at: int = 0
     attestation: Attestation = Attestation.REGISTERED
     manifest: Manifest | None = None
+    drift: str | None = None
+    """How it was seen to differ from its manifest; an operator has to look at it."""
 
 
 @dataclass(frozen=True, slots=True)

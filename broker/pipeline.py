@@ -8,7 +8,8 @@ The order is the security argument, so it is written here and configured nowhere
 * authenticate: what follows speaks of a principal, never of a token
 * resolve: what this chain may not see does not exist for it; nothing runs for strangers
 * screen arguments: guards may redact, and what follows must judge what will really be sent
-* decide: on the final arguments and on all that the transaction has read, for every actor of the chain
+* decide: on the final arguments and on all that the transaction has read, for every actor of the chain;
+  where a rule wants it, a human agrees first
 * reserve and record intent: one durable commit before anything leaves; a crash cannot hide a call
 * invoke: the only place that runs third-party code
 * settle: as soon as the upstream has answered; a blocked result has still been paid for
@@ -28,6 +29,7 @@ from decimal import Decimal
 from broker.audit.interface import Receipt
 from broker.catalog.interface import Catalog
 from broker.connector import Line
+from broker.consents import Consents, Question
 from broker.errors import Because, Denied, UnknownTarget, UpstreamRefused
 from broker.flow.transactions import Transactions, Turn
 from broker.grants import Delegator
@@ -71,6 +73,7 @@ class Pipeline:
         catalog: Catalog,
         guards: Guards,
         policy: Policy,
+        consents: Consents,
         delegator: Delegator,
         prices: Prices,
         journal: Journal,
@@ -81,6 +84,7 @@ class Pipeline:
         self.catalog = catalog
         self.guards = guards
         self.policy = policy
+        self.consents = consents
         self.delegator = delegator
         self.prices = prices
         self.journal = journal
@@ -100,7 +104,8 @@ class Pipeline:
             params = await self.guards.screen(call.params, Stage.ARGUMENTS, scene, record.findings)
             record.params = params
             while True:  # once, unless another process goes on with the transaction meanwhile
-                with await self._decide(record, principal, target, params):
+                principal, target, turn = await self._decide(record, principal, target, params)
+                with turn:
                     hop = await self.delegator.plan_for(principal, target, call) if target.agent else None
                     quote = self.prices.quote(principal, target)
                     _keep_within(record, quote)
@@ -123,15 +128,39 @@ class Pipeline:
             principal = await self.identity.delegated(principal, delegation)
         return self.policy.visible(principal, self.catalog.targets(kind))
 
-    async def _decide(self, record: CallRecord, principal: Principal, target: Target, params: Json) -> Turn:
-        """Judge the call on what its transaction has done. Who gets the turn enters it before all else."""
+    async def _decide(
+        self, record: CallRecord, principal: Principal, target: Target, params: Json
+    ) -> tuple[Principal, Target, Turn]:
+        """Judge the call on what its transaction has done; where rules want it, humans agree first.
+
+        While they think about it the caller may be suspended, a rule or a target changed: everything is
+        looked at and decided again, and what they have agreed to counts only if it is still what is asked
+        for. Who gets the turn enters it before all else.
+
+        Raises:
+            Denied: a rule or a human says no. PendingApproval: nobody has answered yet.
+        """
+        approval = None
         while True:
             turn = record.turn = await self.transactions.turn(principal, record.call, target, params)
             decision = self.policy.decide(principal, target, params, turn.situation)
-            record.decision = _with_guards(decision, record.findings, turn.situation.approved)
-            if record.decision.permitted or not await self.transactions.moved(turn):
-                _enforce(record.decision, principal, target)
-                return turn
+            decision = _with_guards(decision, record.findings, turn.situation.approved)
+            asked = Question(record.call, principal, target, params, turn.situation, decision)
+            agreed = approval is not None and self.consents.covers(approval, asked)
+            if approval is not None and agreed:
+                consented = replace(turn.situation, approved=approval.rules)
+                decision = self.policy.decide(principal, target, params, consented)
+                decision = _with_guards(decision, record.findings, consented.approved)
+            record.decision, record.approval = decision, approval if agreed else None
+            if decision.permitted:
+                return principal, target, turn
+            if await self.transactions.moved(turn):
+                continue
+            if agreed or not decision.consents:
+                raise _denial(decision, principal, target)
+            approval = await self.consents.obtain(asked)
+            principal = await self._authenticate(record)
+            target = record.target = self._resolve(principal, record.call)
 
     async def _authenticate(self, record: CallRecord) -> Principal:
         """Who calls, in which chain, for which call. Whose delegation fails is recorded all the same."""
@@ -222,13 +251,12 @@ def _with_guards(decision: Decision, findings: Sequence[Finding], approved: froz
     )
 
 
-def _enforce(decision: Decision, principal: Principal, target: Target) -> None:
-    if not decision.permitted:
-        raise Denied(
-            f"`{principal.agent.id}` may not use `{target.name}`",
-            because=decision.because or (Because("default", "no rule permits it"),),
-            hint=decision.hint,
-        )
+def _denial(decision: Decision, principal: Principal, target: Target) -> Denied:
+    return Denied(
+        f"`{principal.agent.id}` may not use `{target.name}`",
+        because=decision.because or (Because("default", "no rule permits it"),),
+        hint=decision.hint,
+    )
 
 
 def _keep_within(record: CallRecord, quote: Quote) -> None:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from broker.approvals.interface import Approval
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts, Outcome, Receipt
-from broker.errors import BrokerError
+from broker.errors import BrokerError, PendingApproval
 from broker.flow.step import Seen
 from broker.flow.transactions import Turn
 from broker.guardrails.interface import Finding
@@ -39,6 +40,8 @@ class CallRecord:
     seen: Seen | None = None
     """What its result has shown to its transaction."""
     decision: Decision | None = None
+    approval: Approval | None = None
+    """What humans have agreed to, where rules want that."""
     findings: list[Finding] = field(default_factory=list[Finding])
     quote: Quote | None = None
     settlement: Settlement | None = None
@@ -75,6 +78,8 @@ class Scribe:
         facts = self._common(record)
         facts["outcome"] = outcome
         facts["error"] = {"code": error.code, "because": [b.rule for b in error.because]}
+        if isinstance(error, PendingApproval):
+            facts["approval"] = error.approval["id"]
         return _entry(record, Event.CALL_DENIED, facts)
 
     def intent(self, record: CallRecord) -> Entry:
@@ -89,7 +94,18 @@ class Scribe:
             if any(b.unit is Unit.TOKENS for b in record.quote.budgets):
                 spend["tokens"] = record.quote.tokens
             facts["spend"] = spend
+        if record.approval:
+            facts["approval"] = record.approval.id
         return _entry(record, Event.CALL_INTENT, facts)
+
+    def used(self, record: CallRecord, approval: Approval) -> Entry:
+        """That a call is made on what humans have agreed to."""
+        facts = approval_facts(approval) | {
+            "reach": approval.reach,
+            "used_by": record.call.id,
+            "arguments": self.commitment(record.params),
+        }
+        return Entry(approval.organisation, Event.APPROVAL_USED, facts, agent=approval.agent)
 
     def terminal(self, record: CallRecord, outcome: Outcome, settlement: Settlement) -> Entry:
         """How it ended."""
@@ -111,7 +127,7 @@ class Scribe:
         if record.answer:
             if record.answer.is_question:
                 facts["question"] = True
-            facts["result"] = self._commitment(record.answer.body)
+            facts["result"] = self.commitment(record.answer.body)
         if record.redacted or record.withheld:
             facts["redacted"] = {"values": record.redacted, "withheld": record.withheld}
         facts |= _findings([f for f in record.findings if f.stage == "result"])
@@ -142,12 +158,12 @@ class Scribe:
             facts["actor"] = actor
             facts["cause"] = _cause(record, principal)
         if record.params:
-            facts["arguments"] = self._commitment(record.params)
+            facts["arguments"] = self.commitment(record.params)
         if record.decision:
             facts["decision"] = _decision(record.decision, record.turn)
         return facts | _findings(record.findings)
 
-    def _commitment(self, content: Mapping[str, object]) -> Facts:
+    def commitment(self, content: Mapping[str, object]) -> Facts:
         """Length and keyed hash of what was passed on: equal values can be recognised, none can be read."""
         try:
             data = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
@@ -161,6 +177,23 @@ class Scribe:
         mac = self._mac.copy()
         mac.update(data)
         return mac.hexdigest()
+
+
+def approval_facts(approval: Approval) -> Facts:
+    """What an approval is about, the same in every record of it."""
+    return {
+        "approval": approval.id,
+        "actor": {
+            "agent": approval.agent,
+            "subject": approval.subject,
+            "chain": list(approval.chain),
+            "grants": list(approval.grants),
+        },
+        "cause": {"task": approval.transaction},
+        "what": {"method": approval.method, "name": approval.target, "connector": approval.connector},
+        "arguments": approval.arguments,
+        "rules": [term.rule for term in approval.terms],
+    }
 
 
 def _decision(decision: Decision, turn: Turn | None) -> Facts:

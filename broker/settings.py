@@ -40,6 +40,15 @@ class TokenSettings(Section):
     """Access tokens."""
 
     lifetime_s: int = Field(default=600, ge=60, le=3600, description="seconds an access token is valid")
+    manifest_mismatch: Literal["refuse", "narrow"] = Field(
+        default="refuse",
+        description="what happens when a client assertion contradicts the agent's signed manifest: no token,"
+        " or a token while the agent is at level A0 until an operator has looked at it",
+    )
+    manifest_required: bool = Field(
+        default=False,
+        description="an agent with a signed manifest has to name it in its client assertion",
+    )
     strict_audience: bool = Field(
         default=False,
         description="client assertions must name the issuer; the token endpoint is no audience",
@@ -83,6 +92,25 @@ class AuditSettings(Section):
     )
 
 
+class ApprovalSettings(Section):
+    """Calls that a human has to agree to."""
+
+    pending_s: int = Field(default=900, ge=10, le=604_800, description="seconds in which a human can answer")
+    use_s: int = Field(
+        default=600,
+        ge=10,
+        le=86_400,
+        description="seconds in which an approved call has to be made; a refusal stands as long",
+    )
+    wait_s: float = Field(
+        default=10.0,
+        ge=0,
+        le=600,
+        description="seconds an open call waits for the answer before it is told to come back",
+    )
+    most_pending: int = Field(default=20, ge=1, le=1000, description="questions one agent can have open")
+
+
 class ConnectorSettings(Section):
     """One connector. `use` names an installed connector, `settings` is its own section."""
 
@@ -119,6 +147,9 @@ class Settings(Section):
     tokens: TokenSettings = Field(default_factory=TokenSettings, description="access tokens")
     limits: LimitSettings = Field(default_factory=LimitSettings, description="sizes and times")
     audit: AuditSettings = Field(default_factory=AuditSettings, description="the log")
+    approvals: ApprovalSettings = Field(
+        default_factory=ApprovalSettings, description="calls that a human has to agree to"
+    )
     connectors: dict[str, ConnectorSettings] = Field(
         default_factory=dict, description="the connectors that are enabled, by name"
     )

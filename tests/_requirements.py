@@ -11,6 +11,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "security.md"
 BEGIN = "<!-- begin: made from tests/_requirements.py by `python -m tests._requirements` -->\n"
 END = "<!-- end -->\n"
 
+ADMIN = "attacks/test_admin.py"
 TOKENS = "attacks/test_tokens.py"
 ENDPOINT = "attacks/test_token_endpoint.py"
 BYPASS = "attacks/test_policy_bypass.py"
@@ -20,6 +21,7 @@ TAMPERING = "attacks/test_log_tampering.py"
 EXPORTED = "attacks/test_export_tampering.py"
 MCP = "attacks/test_mcp_wire.py"
 WIRE = "attacks/test_wire_of_a_running_broker.py"
+APPROVALS = "attacks/test_approvals.py"
 ASSERTIONS = "attacks/test_assertions.py"
 ATTESTATION = "attacks/test_attestation.py"
 DELEGATION = "attacks/test_delegation.py"
@@ -294,6 +296,21 @@ THREATS = (
                     )
                 },
             ),
+            Requirement(
+                "identity:attestation:running",
+                "An agent that says it is something else than was signed gets no token, or falls to A0 until an"
+                " operator has looked; nobody but itself can make it drift, and nobody is told the reason.",
+                {
+                    ATTESTATION: (
+                        "test_an_agent_that_says_it_is_something_else_than_was_signed_gets_no_token",
+                        "test_where_it_is_narrowed_the_level_falls_and_stays_down_until_an_operator_has_looked",
+                        "test_an_ended_manifest_is_worth_nothing_to_the_agent_that_names_it",
+                        "test_where_it_is_required_nothing_gets_a_token_that_does_not_name_its_manifest",
+                        "test_a_stranger_cannot_make_an_agent_drift",
+                        "test_a_client_with_a_manifest_says_so_by_itself_and_one_with_an_old_one_is_found_out",
+                    )
+                },
+            ),
         ),
     ),
     Threat(
@@ -457,6 +474,82 @@ THREATS = (
                         "test_what_is_listed_can_be_called_and_nothing_else_whatever_the_roles",
                     ),
                 },
+            ),
+        ),
+    ),
+    Threat(
+        "A human's word",
+        "An agent acts without the human whom a rule asks, or on what a human has said about something else.",
+        (
+            Requirement(
+                "approvals:bound",
+                "An approval is for one target, final arguments, agent, chain, transaction and set of rules;"
+                " whatever differs is asked about anew.",
+                {
+                    APPROVALS: (
+                        "test_without_an_attack_a_call_is_held_approved_and_made_once",
+                        "test_arguments_that_change_after_the_approval_are_asked_about_anew",
+                        "test_another_agent_does_not_act_on_an_approval_of_the_same_call",
+                        "test_what_was_approved_for_an_agent_alone_is_not_approved_for_it_on_behalf_of_another",
+                        "test_what_was_approved_under_one_delegation_is_not_approved_under_another",
+                        "test_what_was_approved_in_one_transaction_is_not_approved_in_the_next",
+                        "test_another_target_with_the_same_arguments_is_not_what_was_approved",
+                        "test_what_is_approved_for_a_chain_holds_there_until_its_end_and_nowhere_else",
+                        "test_what_is_approved_for_an_agent_is_not_approved_for_it_in_another_chain",
+                    )
+                },
+            ),
+            Requirement(
+                "approvals:once",
+                "An approval opens one call, in time, however many ask at once, in whichever process, before"
+                " or after a restart.",
+                {
+                    APPROVALS: (
+                        "test_an_approval_is_used_once",
+                        "test_of_many_calls_at_once_on_one_approval_one_is_made",
+                        "test_two_processes_that_use_one_approval_at_once_open_one_call",
+                        "test_an_answer_that_comes_too_late_and_an_approval_that_is_used_too_late_count_for_nothing",
+                        "test_an_approval_that_was_taken_back_opens_no_call",
+                        "test_a_restart_neither_loses_an_approval_nor_lets_it_be_used_twice",
+                    ),
+                    "contract/test_approvals.py": (
+                        "test_two_processes_that_use_an_approval_at_once_open_one_call",
+                        "test_no_call_is_opened_on_what_is_only_asked_denied_taken_back_or_unknown",
+                    ),
+                },
+            ),
+            Requirement(
+                "approvals:who",
+                "Only whoever may decide does, as often as one person can, and every attempt is recorded with"
+                " what came of it.",
+                {
+                    APPROVALS: (
+                        "test_whoever_may_not_approve_is_refused_and_that_is_recorded",
+                        "test_one_person_does_not_approve_twice_where_two_have_to",
+                        "test_who_owns_an_agent_of_the_chain_does_not_approve_for_it_where_that_is_ruled",
+                        "test_of_an_approval_and_a_denial_at_the_same_time_one_counts_and_the_call_goes_by_it",
+                        "test_a_denial_reaches_the_agent_and_is_not_overcome_by_repeating_the_call",
+                        "test_an_agent_cannot_flood_the_humans",
+                    )
+                },
+            ),
+            Requirement(
+                "approvals:live",
+                "What a human has said is no more than one condition: everything else is decided again when the"
+                " call is made.",
+                {
+                    APPROVALS: (
+                        "test_an_agent_that_was_suspended_after_the_approval_does_not_act_on_it",
+                        "test_a_suspension_while_a_call_waits_for_its_answer_is_not_undone_by_the_answer",
+                        "test_a_rule_that_came_after_the_approval_is_obeyed",
+                        "test_an_approval_that_would_not_do_any_more_is_not_used",
+                    )
+                },
+            ),
+            Requirement(
+                "approvals:content",
+                "The arguments that a human reads lie nowhere in the open, and no longer than they are needed.",
+                {APPROVALS: ("test_no_file_of_the_state_holds_the_arguments_that_a_human_is_shown",)},
             ),
         ),
     ),
@@ -699,6 +792,7 @@ THREATS = (
                     EVASION: (
                         "test_four_times_the_text_takes_about_four_times_the_steps",
                         "test_what_takes_longer_than_allowed_to_read_is_not_passed_on",
+                        "test_large_content_above_the_limit_is_refused_without_being_read",
                         "test_large_content_is_read_in_another_thread_while_others_go_on",
                     ),
                 },
@@ -990,6 +1084,68 @@ THREATS = (
                         "test_an_address_that_was_spelt_out_in_a_mail_is_no_destination",
                         "test_a_task_text_that_a_mail_has_dictated_makes_no_destination_of_its_own",
                         "test_what_was_judged_on_is_in_the_record_and_no_content_is",
+                    )
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "Operating the broker without being an operator",
+        "An agent, a web page, or an operator with fewer rights tries to change who may do what.",
+        (
+            Requirement(
+                "admin:identity",
+                "Operators have credentials of their own, which end; an agent's are of no use to operate the"
+                " broker, an operator's of none to call anything, and every wrong one gets the same answer.",
+                {
+                    ADMIN: (
+                        "test_without_an_operators_token_every_operation_gives_the_same_answer_as_a_path_that_is_not_there",
+                        "test_an_agents_token_is_of_no_use_to_operate_the_broker",
+                        "test_a_delegation_token_is_of_no_use_to_operate_the_broker",
+                        "test_an_operators_token_is_of_no_use_to_call_anything",
+                        "test_a_bent_token_is_refused_like_none",
+                        "test_a_token_that_has_expired_or_was_replaced_or_revoked_is_refused_from_the_next_request_on",
+                        "test_two_authorization_headers_are_none",
+                        "test_guessing_slows_down_and_locks_nobody_out_elsewhere",
+                        "test_a_wrong_token_in_the_name_of_an_operator_is_recorded_and_nothing_of_it_is_kept",
+                    )
+                },
+            ),
+            Requirement(
+                "admin:rights",
+                "Each operation needs one right, decided on the operation and not on the path; no right makes"
+                " operators, and no secret can be read back.",
+                {
+                    ADMIN: (
+                        "test_an_operator_without_a_right_can_do_nothing_that_needs_it",
+                        "test_every_operation_that_changes_something_needs_a_right_to_change",
+                        "test_no_operator_can_make_operators_or_give_themselves_rights_over_http",
+                        "test_nothing_that_is_secret_can_be_read_back",
+                        "test_a_bent_path_leads_nowhere",
+                        "test_a_method_can_not_be_overridden",
+                    )
+                },
+            ),
+            Requirement(
+                "admin:browser",
+                "A page of another site can neither ask nor learn anything: there are no cookies, no CORS, and"
+                " nothing that a form can send is a body.",
+                {
+                    ADMIN: (
+                        "test_a_token_in_the_url_a_cookie_or_a_form_is_not_even_read",
+                        "test_a_page_of_another_site_can_neither_ask_nor_learn_anything",
+                        "test_what_a_page_can_send_without_asking_first_is_no_body",
+                    )
+                },
+            ),
+            Requirement(
+                "admin:input",
+                "A request that is not exactly what was asked for changes nothing.",
+                {
+                    ADMIN: (
+                        "test_a_cursor_cannot_be_made_bent_or_used_for_another_list_or_by_somebody_else",
+                        "test_a_body_that_is_not_exactly_what_was_asked_for_changes_nothing",
+                        "test_a_body_that_is_too_large_is_not_read",
                     )
                 },
             ),

@@ -22,7 +22,7 @@ from broker.app import App, running
 from broker.connector import Answer, Connector, Host, Line, Offer, Request, Upstream
 from broker.identity.clients import digest, new_secret
 from broker.model import Agent, AgentId, AgentStatus, MicroUSD, OrganisationId
-from broker.settings import ConnectorSettings, Settings
+from broker.settings import ConnectorSettings, Settings, TokenSettings
 from broker.testing import _Installed, _Package
 from tests.unit.edges.house import envelope, modern
 
@@ -206,13 +206,18 @@ def _all_installed(**connectors: Upstream) -> Generator[None]:
 
 @asynccontextmanager
 async def agency(
-    files: Mapping[str, str] | None = None, *, state: Path | None = None, **more: Upstream
+    files: Mapping[str, str] | None = None,
+    *,
+    state: Path | None = None,
+    tokens: TokenSettings | None = None,
+    **more: Upstream,
 ) -> AsyncGenerator[Agency]:
     """Everything real but the network.
 
     Args:
         files: further files of the policies folder, by path in it.
         state: where the state is kept, for more than one life of it.
+        tokens: how tokens are given out.
         more: further connectors, by name.
     """
     desk, shelf = Desk(), Desk()
@@ -226,6 +231,7 @@ async def agency(
         settings = Settings(
             state_dir=state or Path(folder) / "state",
             policies_dir=policies,
+            tokens=tokens or TokenSettings(),
             connectors={name: ConnectorSettings(use=name) for name in more}
             | {
                 "notes": ConnectorSettings(use="notes"),

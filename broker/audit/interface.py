@@ -30,7 +30,18 @@ class Event(StrEnum):
     KEYS_ROTATED = "keys.rotated"
     DELEGATION_CREATED = "delegation.created"
     DELEGATION_REVOKED = "delegation.revoked"
+    CALL_STOPPED = "call.stopped"
     POLICY_CHANGED = "policy.changed"
+    APPROVAL_REQUESTED = "approval.requested"
+    APPROVAL_GRANTED = "approval.granted"
+    APPROVAL_DENIED = "approval.denied"
+    APPROVAL_REFUSED = "approval.refused"
+    APPROVAL_EXPIRED = "approval.expired"
+    APPROVAL_USED = "approval.used"
+    APPROVAL_REVOKED = "approval.revoked"
+    OPERATOR_ADDED = "operator.added"
+    OPERATOR_CHANGED = "operator.changed"
+    OPERATOR_REFUSED = "operator.refused"
     BUDGET_THRESHOLD = "budget.threshold"
     BUDGET_CHANGED = "budget.changed"
 
@@ -43,6 +54,7 @@ class Outcome(StrEnum):
     DENIED = "denied"
     BLOCKED = "blocked"
     OVER_BUDGET = "over_budget"
+    PENDING_APPROVAL = "pending_approval"
     CANCELLED = "cancelled"
     UPSTREAM_ERROR = "upstream_error"
     UNKNOWN = "unknown"
@@ -98,13 +110,16 @@ class LogHead:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which records to read; empty fields do not restrict. `last` reads the newest n, in order."""
+    """Which records to read; empty fields do not restrict. `last` reads the newest n, in order,
+    `before_seq` none from that sequence number on.
+    """
 
     call: str | None = None
     agent: str | None = None
     events: frozenset[Event] = field(default_factory=frozenset[Event])
     from_seq: int = 0
     last: int | None = None
+    before_seq: int | None = None
 
 
 class LogReader(Protocol):

@@ -4,7 +4,8 @@ import base64
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol, cast
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
+from joserfc.util import urlsafe_b64decode
 
 from broker.errors import ConfigurationError
 from broker.model import Clock, Json
@@ -78,18 +80,21 @@ class ClientKey:
         client_id: the OAuth client.
         key: P-256 (ES256), Ed25519 (Ed25519, RFC 9864) or RSA (RS256).
         issuer: of the broker's authorization server, the only audience of an assertion.
+        statement: further claims: what the agent says it is, such as `manifest_sha256`.
         clock: Unix time in seconds.
     """
 
     client_id: str
     key: SigningKey = field(repr=False)
     issuer: str
+    statement: Mapping[str, str] = field(default_factory=dict[str, str])
     clock: Clock = time.time
 
     def proof(self) -> Proof:
         """A fresh assertion; each is good for one request."""
         now = int(self.clock())
         claims: Json = {
+            **self.statement,
             "iss": self.client_id,
             "sub": self.client_id,
             "aud": self.issuer,
@@ -137,6 +142,28 @@ def new_key() -> KeyPair:
     key = OKPKey.generate_key("Ed25519")
     public = {**key.as_dict(private=False), "kid": key.thumbprint(), "use": "sig"}
     return KeyPair(key.as_pem(private=True).decode(), public)
+
+
+def stating(credential: Credential, manifest: str) -> ClientKey:
+    """A key whose assertions say which manifest the agent runs under, and which model that names.
+
+    Args:
+        credential: proves who the agent is.
+        manifest: a compact JWS, as its operator was given it; the broker checks it, this does not.
+
+    Raises:
+        ConfigurationError: it is no manifest, or the credential is no key.
+    """
+    if not isinstance(credential, ClientKey):
+        raise ConfigurationError(
+            "a manifest can only be named by an agent that signs with a key", hint="give it a private key"
+        )
+    try:
+        said = cast("Json", orjson.loads(urlsafe_b64decode(manifest.split(".")[1].encode())))
+        claims = {"agent_model": str(said["model"]), "agent_model_version": str(said["model_version"])}
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise ConfigurationError("this is no signed manifest", hint="give the compact JWS") from error
+    return replace(credential, statement={"manifest_sha256": sha256(manifest.encode()).hexdigest(), **claims})
 
 
 def private_key(material: str | Mapping[str, Any]) -> SigningKey:

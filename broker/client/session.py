@@ -22,6 +22,7 @@ from broker.client.credentials import (
     WorkloadToken,
     private_key,
     read_secret,
+    stating,
 )
 from broker.client.delegation import ACCESS_TOKEN, JWT, Grant, Tools, Wish
 from broker.client.endpoint import MCP_PATH, Endpoint
@@ -48,6 +49,7 @@ class Broker:
         client_secret: its secret; or
         private_key: its private key (Ed25519, P-256 or RSA) as PEM or JWK; or
         assertion_file: the file in which the platform keeps the token of this workload.
+        manifest: the agent's signed manifest (a compact JWS), which it then says it runs under; needs a key.
         transport: how HTTP is done, e.g. with a proxy or certificates of one's own.
 
     Raises:
@@ -62,10 +64,13 @@ class Broker:
         client_secret: str | None = None,
         private_key: str | Mapping[str, Any] | None = None,
         assertion_file: str | None = None,
+        manifest: str | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = _base(url)
         self._credential = _credential(self.url, client_id, client_secret, private_key, assertion_file)
+        if manifest is not None:
+            self._credential = stating(self._credential, manifest)
         self._http = httpx2.AsyncClient(
             transport=transport,
             timeout=httpx2.Timeout(SILENCE_S, connect=CONNECT_WITHIN_S, pool=None),
@@ -81,7 +86,8 @@ class Broker:
         """A connection as the environment says.
 
         BROKER_URL (default: `http://127.0.0.1:8321`), BROKER_CLIENT_ID, and one of BROKER_CLIENT_SECRET,
-        BROKER_CLIENT_SECRET_FILE, BROKER_CLIENT_KEY_FILE and BROKER_CLIENT_ASSERTION_FILE.
+        BROKER_CLIENT_SECRET_FILE, BROKER_CLIENT_KEY_FILE and BROKER_CLIENT_ASSERTION_FILE; beside a key
+        BROKER_CLIENT_MANIFEST_FILE, if the agent has a signed manifest.
 
         Raises:
             ConfigurationError: something is missing; says what to set.
@@ -94,12 +100,14 @@ class Broker:
             secret = read_secret(path, "client secret")
         if path := environ.get("BROKER_CLIENT_KEY_FILE"):
             key = read_secret(path, "private key")
+        manifest = environ.get("BROKER_CLIENT_MANIFEST_FILE")
         return cls(
             environ.get("BROKER_URL") or DEFAULT_URL,
             client_id=client_id,
             client_secret=secret,
             private_key=key,
             assertion_file=environ.get("BROKER_CLIENT_ASSERTION_FILE"),
+            manifest=read_secret(manifest, "manifest") if manifest else None,
         )
 
     def __repr__(self) -> str:

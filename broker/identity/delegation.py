@@ -66,7 +66,7 @@ class Delegations:
         agents: AgentStore,
         may_delegate: MayDelegate,
         clock: Clock,
-        new_id: Callable[[], str] = lambda: secrets.token_urlsafe(16),
+        new_id: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
         self._tokens = tokens
         self._agents = agents

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from broker.model import Agent, AgentId, CallId, Grant, GrantId, Principal
+from broker.model import Agent, AgentId, AgentStatus, CallId, Grant, GrantId, Principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,16 @@ class StoredKey:
     """Unix seconds from which on a retiring key is worth nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class AgentFilter:
+    """Which agents, by id; empty fields do not restrict. `after` is an id, that of the page before."""
+
+    organisation: str | None = None
+    status: AgentStatus | None = None
+    after: str = ""
+    limit: int | None = None
+
+
 class AgentStore(Protocol):
     """What identity reads. Answers are never more than 50 ms old, whoever wrote, in whichever process."""
 
@@ -73,8 +83,8 @@ class AgentStore(Protocol):
         """The live record of an agent."""
         ...
 
-    async def agents(self) -> Sequence[Agent]:
-        """All agents, by id."""
+    async def agents(self, where: AgentFilter = AgentFilter()) -> Sequence[Agent]:
+        """All agents, or those that are wanted, by id."""
         ...
 
     async def lapsed(self, now: int) -> Sequence[AgentId]:
@@ -187,8 +197,9 @@ class TokenLog(Protocol):
         """
         ...
 
-    async def token_refused(self, agent: Agent, *, error: str, address: str) -> None:
-        """Record a refusal; `error` is the OAuth error code (RFC 6749 §5.2).
+    async def token_refused(self, agent: Agent, *, error: str, address: str, reason: str = "") -> None:
+        """Record a refusal; `error` is the OAuth error code (RFC 6749 §5.2), `reason` what the client is
+        not told.
 
         Comes after the refusal was sent, so that its cost does not tell which clients exist.
         """

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, cast
 
-from broker.errors import Because, BrokerError, NotDeclared, UpstreamRefused
+from broker.errors import Because, BrokerError, NotDeclared, PendingApproval, RateLimited, UpstreamRefused
 from broker.model import Json
 
 
@@ -24,11 +24,25 @@ def from_object(data: object) -> BrokerError | None:
     if kind is None:
         return None
     because = cast("list[dict[str, Any]]", fields.get("because") or [])
-    hint, call = fields.get("hint"), fields.get("call")
-    made = kind(str(fields.get("message")), hint=str(hint) if hint else None)
+    call = fields.get("call")
+    made = _made(kind, fields)
     made.because = tuple(Because(str(b.get("rule")), str(b.get("text") or "")) for b in because)
     made.call_id = str(call) if call else None
     return made
+
+
+def _made(kind: type[BrokerError], fields: Json) -> BrokerError:
+    message = str(fields.get("message"))
+    hint = str(fields["hint"]) if fields.get("hint") else None
+    if kind is PendingApproval:
+        asked = fields.get("approval")
+        return PendingApproval(
+            message, approval=cast("Json", asked) if isinstance(asked, dict) else {}, hint=hint
+        )
+    if kind is RateLimited:
+        after = fields.get("retry_after_s")
+        return RateLimited(message, retry_after_s=after if isinstance(after, int) else 0, hint=hint)
+    return kind(message, hint=hint)
 
 
 def _kinds(kind: type[BrokerError]) -> Iterator[type[BrokerError]]:

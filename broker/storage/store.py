@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 from broker.audit.interface import Log
+from broker.consents import ApprovalKeeper
 from broker.credentials import CredentialStore
 from broker.flow.interface import FlowStore
 from broker.grants import GrantKeeper
 from broker.identity.interface import AgentStore, KeyStore, ReplayStore, Standing
 from broker.journal import JournalStore
 from broker.ledger.interface import LedgerReader
+from broker.operators import OperatorKeeper
 from broker.signals import Signals
 
 
@@ -20,9 +22,11 @@ class Store:
     agents: AgentStore
     standing: Standing
     grants: GrantKeeper
+    approvals: ApprovalKeeper
     keys: KeyStore
     credentials: CredentialStore
     replays: ReplayStore
+    operators: OperatorKeeper
     log: Log
     ledger: LedgerReader
     signals: Signals

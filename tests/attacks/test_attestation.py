@@ -1,17 +1,32 @@
 """Manifests that must not count: forged, altered, borrowed, ended, or written in two ways."""
 
 import base64
+import hashlib
 import json
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
 
+import httpx2
+import orjson
 import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.errors import InvalidRequest
+from broker.audit.interface import Filter
+from broker.client import Broker
+from broker.errors import InvalidRequest, Unauthenticated
+from broker.identity.assertions import ASSERTION_TYPE
 from broker.identity.attestation import LONGEST_S, TYPE, attested, level_of, verified_manifest
+from broker.identity.clients import digest as secret_digest
+from broker.identity.clients import new_secret
 from broker.identity.jwks import read_key
-from broker.model import Agent, AgentId, Attestation, OrganisationId
+from broker.model import Agent, AgentId, Attestation, OrganisationId, new_call_id
+from broker.settings import TokenSettings
+from tests.agency import Agency, agency
 from tests.unit.identity.signing import EC, ED, RSA, encode, public, signed, with_secret
 
 NOW = 1_800_000_000
@@ -178,3 +193,151 @@ def test_canonical_here_is_canonical_everywhere(some):
     except InvalidRequest as error:
         said = error.message
     assert "canonical" not in said
+
+
+@asynccontextmanager
+async def attested_agency(**tokens: Any) -> AsyncGenerator[tuple[Agency, Callable[..., Awaitable[Any]], str]]:
+    """A broker with `ada`, who signs with a key and has a manifest; how she asks for a token; its digest."""
+    async with agency(tokens=TokenSettings(**tokens)) as at:
+        await at.enrol("ada", "lead")
+        await at.app.credentials.add_key(AgentId("ada"), read_key(public(ED)).stored(1), by="test")
+        digest = await rebase(at, int(time.time()) + 1000)
+
+        async def ask(**claims: Any) -> Any:
+            now = int(time.time())
+            whole = {
+                "iss": "ada",
+                "sub": "ada",
+                "aud": at.app.settings.issuer,
+                "iat": now,
+                "exp": now + 60,
+                "jti": new_call_id(),
+            }
+            form = {
+                "grant_type": "client_credentials",
+                "client_assertion_type": ASSERTION_TYPE,
+                "client_assertion": signed(
+                    "EdDSA", ED, json.dumps({"alg": "EdDSA"}), json.dumps(whole | claims)
+                ),
+            }
+            return await at.http.post("/oauth/token", data=form)
+
+        yield at, ask, digest
+
+
+async def rebase(at: Agency, not_after: int, **claims: Any) -> str:
+    """Give `ada` a manifest; its digest."""
+    whole = CLAIMS | {"agent": "ada", "not_after": not_after} | claims
+    manifest = verified_manifest(jws(whole), read_key(public(EC)), time.time())
+    await at.app.journal.change_agent(AgentId("ada"), lambda agent: attested(agent, manifest), by="dana")
+    return manifest.digest
+
+
+async def level(at: Agency) -> tuple[Attestation, str | None]:
+    agent = await at.app.store.agents.agent(AgentId("ada"))
+    return agent.attestation, agent.drift
+
+
+LIES = {
+    "another manifest": {"manifest_sha256": "f" * 64},
+    "another model": {"agent_model": "opus"},
+    "another version of the model": {"agent_model_version": "4"},
+    "no text": {"manifest_sha256": ["a"]},
+    "nothing": {"manifest_sha256": None},
+    "the digest in capitals": {"manifest_sha256": "CAPITALS"},
+}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+async def test_an_agent_that_says_it_is_something_else_than_was_signed_gets_no_token(lie):
+    async with attested_agency() as (at, ask, digest):
+        said = {"manifest_sha256": digest, "agent_model": "sonnet", "agent_model_version": "5"}
+        assert (await ask(**said)).status_code == 200
+        if lie == LIES["the digest in capitals"]:
+            lie = {"manifest_sha256": digest.upper()}
+        refused, stranger = await ask(**said | lie), await ask(aud="https://elsewhere.example")
+        assert (refused.status_code, refused.json()["error"]) == (401, "invalid_client")
+        assert (refused.content, dict(refused.headers)) == (stranger.content, dict(stranger.headers))
+        records = await at.records("auth.token_refused")
+        assert [record.get("reason", "") != "" for record in records] == [True, False]
+        assert next(iter(lie)) in records[0]["reason"]
+        assert (await level(at))[0] is Attestation.SIGNED
+
+
+async def test_where_it_is_narrowed_the_level_falls_and_stays_down_until_an_operator_has_looked():
+    async with attested_agency(manifest_mismatch="narrow") as (at, ask, digest):
+        assert (await ask(manifest_sha256=digest)).status_code == 200
+        assert await level(at) == (Attestation.SIGNED, None)
+        token = (await ask(agent_model="opus")).json()["access_token"]
+        assert (
+            await at.app.pipeline.identity.authenticate(token)
+        ).agent.attestation is Attestation.SELF_DECLARED
+        assert await level(at) == (
+            Attestation.SELF_DECLARED,
+            "it says agent_model `opus`, its manifest `sonnet`",
+        )
+        await ask(agent_model="opus")
+        await ask(manifest_sha256=digest)
+        assert (await level(at))[0] is Attestation.SELF_DECLARED
+        history = [
+            orjson.loads(r.body) async for r in at.app.store.log.records("system", Filter(agent="ada"))
+        ]
+        assert [record["by"] for record in history if record["type"] == "agent.changed"].count("broker") == 1
+        await rebase(at, int(time.time()) + 2000)
+        assert await level(at) == (Attestation.SIGNED, None)
+
+
+async def test_an_ended_manifest_is_worth_nothing_to_the_agent_that_names_it():
+    async with attested_agency() as (at, ask, digest):
+        ended = int(time.time()) - 1
+        await at.app.journal.change_agent(
+            AgentId("ada"),
+            lambda agent: replace(agent, manifest=replace(agent.manifest, not_after=ended)),
+            by="dana",
+        )
+        assert (await ask(manifest_sha256=digest)).status_code == 401
+        assert (await at.records("auth.token_refused"))[0]["reason"] == "its manifest has ended"
+
+
+async def test_where_it_is_required_nothing_gets_a_token_that_does_not_name_its_manifest():
+    async with attested_agency(manifest_required=True) as (at, ask, digest):
+        form = {"grant_type": "client_credentials"}
+        secret = new_secret()
+        now = int(time.time())
+        await at.app.credentials.rotate_secret(
+            AgentId("ada"), secret_digest(secret), now=now, until=now, by="test"
+        )
+        assert (await ask(manifest_sha256=digest)).status_code == 200
+        assert (await ask()).status_code == 401
+        assert (await ask(agent_model="sonnet")).status_code == 401
+        assert (await at.http.post("/oauth/token", data=form, auth=("ada", secret))).status_code == 401
+        reasons = {record["reason"] for record in await at.records("auth.token_refused")}
+        assert reasons == {"it does not say which manifest it runs under"}
+        bo = await at.enrol("bo")
+        assert (await bo.form(**form)).status_code == 200
+
+
+async def test_a_stranger_cannot_make_an_agent_drift():
+    async with attested_agency(manifest_mismatch="narrow") as (at, ask, _):
+        assert (await ask(agent_model="opus", aud="https://elsewhere.example")).status_code == 401
+        assert (await ask(agent_model="opus", iss="bo", sub="bo")).status_code == 401
+        assert await level(at) == (Attestation.SIGNED, None)
+
+
+async def test_a_client_with_a_manifest_says_so_by_itself_and_one_with_an_old_one_is_found_out():
+    async with attested_agency(manifest_required=True) as (at, _, digest):
+        before = jws(CLAIMS | {"agent": "ada", "not_after": int(time.time()) + 500})
+        assert digest != hashlib.sha256(before.encode()).hexdigest()
+        transport = httpx2.ASGITransport(at.app.asgi)
+        key = ED.as_dict(private=True)
+        url = at.app.settings.public_url
+        async with Broker(url, client_id="ada", private_key=key, manifest=before, transport=transport) as old:
+            with pytest.raises(Unauthenticated):
+                await old.token()
+        now = jws(CLAIMS | {"agent": "ada", "not_after": int(time.time()) + 700})
+        manifest = verified_manifest(now, read_key(public(EC)), time.time())
+        await at.app.journal.change_agent(AgentId("ada"), lambda agent: attested(agent, manifest), by="dana")
+        async with Broker(
+            url, client_id="ada", private_key=key, manifest=now, transport=httpx2.ASGITransport(at.app.asgi)
+        ) as new:
+            assert await new.token()

@@ -1,12 +1,14 @@
 """What is kept of an agent, and what a change of it leaves behind."""
 
 from dataclasses import replace
+from typing import Any
 
 import orjson
 import pytest
 
 from broker.audit.interface import Entry, Event
 from broker.errors import InvalidRequest
+from broker.identity.interface import AgentFilter
 from broker.model import Agent, AgentId, AgentStatus, Attestation, Manifest, Principal
 from broker.storage.sqlite.sightings import COARSE_S
 from broker.storage.store import Store
@@ -113,3 +115,18 @@ async def test_agents_whose_manifest_has_ended_are_found_until_their_level_says_
         lambda *_: Entry("system", Event.AGENT_CHANGED, {}, agent="a"),
     )
     assert await store.agents.lapsed(100) == []
+
+
+async def test_agents_are_found_by_organisation_and_status_page_by_page(store: Store):
+    for name in ("a", "b", "c", "d"):
+        await enrol(store, agent(name))
+    await set_status(store, "c", AgentStatus.SUSPENDED)
+
+    async def names(**where: Any) -> list[str]:
+        return [one.id for one in await store.agents.agents(AgentFilter(**where))]
+
+    assert await names() == ["a", "b", "c", "d"]
+    assert await names(limit=2) == ["a", "b"]
+    assert await names(after="b", limit=1) == ["c"]
+    assert await names(status=AgentStatus.ACTIVE) == ["a", "b", "d"]
+    assert await names(organisation="other") == []

@@ -5,7 +5,7 @@ import orjson
 import pytest
 
 from broker.credentials import Credentials
-from broker.errors import InvalidRequest, UnknownTarget
+from broker.errors import Conflict, InvalidRequest, UnknownTarget
 from broker.identity.interface import AgentKey, KeyState, KeyUse, Secret, StoredKey
 from broker.model import AgentId
 from broker.storage.store import Store
@@ -185,3 +185,15 @@ async def test_a_key_that_has_retired_is_gone_after_the_next_rotation(store: Sto
     await rotate_key(signing("k3"), now=100, until=200, by="dana")
     await rotate_key(signing("k4"), now=200, until=300, by="dana")
     assert set(await states(store)) == {"k2", "k3", "k4"}
+
+
+async def test_a_rotation_that_names_the_active_key_happens_once(store: Store):
+    await store.keys.keys(KeyUse.TOKENS, lambda: signing("k1", KeyState.ACTIVE))
+    await store.keys.keys(KeyUse.TOKENS, lambda: signing("k2"), KeyState.NEXT)
+    rotate_key = Credentials(store.credentials).rotate_key
+    await rotate_key(signing("k3"), now=100, until=200, by="dana", active="k1")
+    before = await states(store)
+    with pytest.raises(Conflict, match="`k1` is not the active key"):
+        await rotate_key(signing("k4"), now=101, until=201, by="dana", active="k1")
+    assert await states(store) == before
+    assert len([record async for record in records(store, "system")]) == 2

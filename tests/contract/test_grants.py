@@ -1,17 +1,19 @@
 """What every store promises about delegation."""
 
 from dataclasses import replace
+from typing import Any
 
 import orjson
 import pytest
 
 from broker.audit.interface import Entry, Event
 from broker.errors import Denied, UnknownTarget
-from broker.grants import Grants
+from broker.grants import GrantFilter, Grants
+from broker.journal import Opening
 from broker.model import AgentId, CallId, Grant, GrantId, MicroUSD, OrganisationId, Principal, ToolLimit
 from broker.storage.store import Store
 from tests.contract.conftest import Backend
-from tests.contract.words import agent, close_call, enrol, events, open_call, quote, records
+from tests.contract.words import agent, close_call, enrol, events, intent, open_call, quote, records
 
 NAMES = ("planner", "researcher", "summariser")
 PLANNER, RESEARCHER, SUMMARISER = (agent(name) for name in NAMES)
@@ -171,3 +173,50 @@ async def test_an_unrelated_entry_is_not_disturbed_by_a_refused_grant(store: Sto
     await delegated(store, FIRST)
     await store.journal.append(Entry("acme", Event.CALL_DENIED, {}, "c9", "planner"))
     assert len(await events(store)) == 3
+
+
+async def test_grants_are_found_newest_first_by_whom_they_name_and_whether_they_stand(store: Store):
+    later = replace(
+        FIRST, id=GrantId("g3"), by=AgentId("summariser"), to=AgentId("planner"), created_at=1_700_000_001
+    )
+    kept = await delegated(store, FIRST, SECOND, later)
+
+    async def found(**where: Any) -> list[str]:
+        return [grant.id for grant in await store.grants.find(GrantFilter(**where))]
+
+    assert await found() == ["g3", "g2", "g1"]
+    assert await found(limit=2) == ["g3", "g2"]
+    assert await found(before=(FIRST.created_at, GrantId("g2"))) == ["g1"]
+    assert await found(agent=AgentId("researcher")) == ["g2", "g1"]
+    assert await found(organisation=OrganisationId("other")) == []
+    assert await found(standing_at=FIRST.expires_at) == []
+    await kept.revoke(FIRST.id, by="dana")
+    assert await found(standing_at=FIRST.created_at) == ["g3"]
+    assert (await store.grants.find(GrantFilter(limit=1)))[0] == later
+
+
+async def test_a_subtree_begins_with_its_hop_and_holds_what_was_revoked(store: Store):
+    kept = await delegated(store, FIRST, SECOND)
+    assert [grant.id for grant in await store.grants.subtree(FIRST.id)] == ["g1", "g2"]
+    assert await store.grants.subtree(SECOND.id) == [SECOND]
+    assert await store.grants.subtree(GrantId("nothing")) == []
+    await kept.revoke(SECOND.id, by="dana")
+    assert [grant.id for grant in await store.grants.subtree(FIRST.id)] == ["g1", "g2"]
+
+
+async def test_open_calls_are_listed_in_every_process_until_they_end(backend: Backend):
+    async with backend.open() as here, backend.open(serve=False) as there:
+        for name in NAMES:
+            await enrol(here, agent(name))
+        for call, who in (("c1", "planner"), ("c2", "researcher"), ("c3", "planner")):
+            await here.journal.open(Opening(call, quote(0), intent(call, agent=who), ALONE))
+
+        async def open_now(**where: Any) -> list[str]:
+            asked = {"agent": None, "after": "", "limit": 9} | where
+            return [call.call for call in await there.journal.open_calls(**asked)]
+
+        assert await open_now() == ["c1", "c2", "c3"]
+        assert await open_now(agent="planner") == ["c1", "c3"]
+        assert await open_now(after="c1", limit=1) == ["c2"]
+        await close_call(here, "c2", 0)
+        assert await open_now() == ["c1", "c3"]

@@ -236,3 +236,11 @@ async def test_an_intent_has_its_facts_in_the_log(store: Store):
     await store.journal.open(Opening("a", quote(0), intent("a", what={"name": "notes__add"}), NOBODY))
     last = [orjson.loads(record.body) async for record in records(store)][-1]
     assert (last["type"], last["what"]) == ("call.intent", {"name": "notes__add"})
+
+
+async def test_the_newest_records_before_a_place_come_in_order(store: Store):
+    for number in range(6):
+        await store.journal.append(denial(f"c{number}"))
+    assert await events(store, where=Filter(last=2, before_seq=4)) == [2, 3]
+    assert await events(store, where=Filter(before_seq=2)) == [0, 1]
+    assert await events(store, where=Filter(before_seq=0)) == []

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from broker.approvals.people import read_people
 from broker.catalog.facts import load_facts
 from broker.catalog.installed import GROUP, installed, load
 from broker.configuration.load import load_settings
@@ -76,6 +77,9 @@ def test_a_policy_file_is_one_that_the_broker_loads(block: Block, tmp_path: Path
     if "role" in keys:
         _into(tmp_path / "roles" / "shown.yaml", block)
         assert PolicyEngine(tmp_path).roles == {yaml.safe_load(block.text)["role"]}
+    elif "approvers" in keys:
+        (tmp_path / "approvals.yaml").write_text(block.text)
+        assert set(read_people(tmp_path).roles or ()) == set(yaml.safe_load(block.text)["approvers"])
     elif "tools" in keys:
         _into(tmp_path / "tools" / "shown.yaml", block)
         load_facts(tmp_path)

@@ -18,10 +18,13 @@ from broker.catalog.catalog import RETRY_AFTER_S
 from broker.edges.cli.audit import VERIFICATION_FAILED
 from broker.edges.cli.main import INTERRUPTED, NOUNS
 from broker.edges.translate import wire
-from broker.errors import BrokerError, NotDeclared, RateLimited
+from broker.errors import BrokerError, NotDeclared, PendingApproval, RateLimited
 from tests.docs.pages import ROOT, Page, pages
 
 _COMMAND = re.compile(r"(?:^|[ (])(broker [^#)]*?)(?=\$\(|\)| \| | && |#|$)")
+TOLD_MORE = {NotDeclared, PendingApproval, RateLimited}
+"""Errors that are not made of a message alone. Their exit code is that of every refusal."""
+
 OUTSIDE = ("https://", "http://", "mailto:")
 DOCUMENTED = [page for page in pages() if not page.name.startswith("tests/")]
 
@@ -155,7 +158,7 @@ def test_the_exit_codes_of_the_guide_are_those_of_the_commands():
     codes = {
         wire(kind("x")).exit_code
         for kind in _tree(BrokerError)
-        if not kind.__module__.startswith("broker.client") and kind not in (NotDeclared, RateLimited)
+        if not kind.__module__.startswith("broker.client") and kind not in TOLD_MORE
     }
     listed = re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
     assert {int(code) for code in listed} == codes | {0, VERIFICATION_FAILED, INTERRUPTED}
@@ -182,7 +185,7 @@ def test_scripts_that_are_mentioned_exist():
 def test_code_paths_that_are_mentioned_exist():
     shape = re.compile(r"(?:broker|connectors|tests|policies|examples|docs|benchmarks|scripts)/[\w./-]+")
     mentioned = {(page.name, code) for page in DOCUMENTED for code in page.code if shape.fullmatch(code)}
-    examples = {"policies/tools/", "policies/rules/", "policies/tools/demo.yaml"}
+    examples = {"policies/approvals.yaml", "policies/tools/", "policies/rules/", "policies/tools/demo.yaml"}
     missing = {(p, c) for p, c in mentioned if not (ROOT / c).exists() and c not in examples}
     # An example speaks of the files beside it.
     assert {

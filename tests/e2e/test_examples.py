@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -203,3 +204,40 @@ def test_what_the_page_for_agent_authors_shows_does_what_it_says(tmp_path: Path)
         key = {"BROKER_CLIENT_ID": "rita", "BROKER_CLIENT_KEY_FILE": "rita.key"}
         assert example.run("python", "-c", calling.code, **key) == calling.prints
         assert (example.folder / "rita.key").stat().st_mode & 0o077 == 0
+
+
+def asked_for(lines: Iterator[str]) -> str:
+    """The approval that the agent says it waits for."""
+    waiting = re.fullmatch(r"waiting  ([0-9a-f]{12}) for team-lead\n", next(lines))
+    assert waiting
+    return waiting[1]
+
+
+def without_approvals(text: str) -> str:
+    return re.sub(r"\b[0-9a-f]{12}\b", "APPROVAL", text)
+
+
+def test_an_agent_asks_for_a_refund_and_a_human_decides_at_the_command_line(tmp_path: Path) -> None:
+    starting, running, deciding, denying = blocks((ROOT / "examples/04-approval/README.md").read_text())
+    with story("04-approval", tmp_path, starting.code.splitlines()[:1]) as example:
+        export, run = (line.split() for line in running.code.splitlines())
+        environment = {**example.environment, **dict(pair.split("=") for pair in export[1:])}
+        with subprocess.Popen(
+            run, cwd=example.folder, env=environment, stdout=subprocess.PIPE, text=True
+        ) as agent:
+            lines = iter(agent.stdout)
+            said = [next(lines)]
+            first = asked_for(lines)
+            listing, showing, approving = deciding.code.replace("3f5a77e09c14", first).splitlines()
+            assert first in example.run(*shlex.split(listing))
+            shown = example.run(*shlex.split(showing))
+            assert '"cents": 12000' in shown
+            example.run(*shlex.split(approving))
+            said += [f"waiting  {first} for team-lead\n", next(lines)]
+            second = asked_for(lines)
+            example.run(*shlex.split(denying.code.replace("5d20c1f7ab36", second)))
+            said += [f"waiting  {second} for team-lead\n", next(lines)]
+            assert (agent.wait(timeout=RUN_S), list(lines)) == (0, [])
+        wanted = running.prints + denying.prints
+        assert without_approvals("".join(said)) == without_approvals(wanted)
+        assert "verified" in example.run("broker", "audit", "verify")

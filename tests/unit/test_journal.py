@@ -213,6 +213,7 @@ async def test_enrolling_and_suspending_are_recorded_with_who_did_it(store: Stor
         "attributes": {},
         "attestation": "A1",
         "manifest": None,
+        "drift": None,
     }
     assert (changed["agent"], changed["status"], changed["reason"]) == ("bo", "suspended", "odd calls")
     assert (changed["before"], changed["after"]) == ({"status": "active"}, {"status": "suspended"})

@@ -1,85 +1,12 @@
-"""Which call led to which, on whose authority? Calls put together to trees, from the log alone.
+"""How does a call tree look on a terminal? One call a line, indented below the one it was made for."""
 
-A call stands below another only where the broker has verified that it was made for it.
-"""
+from collections.abc import Iterator, Sequence
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
-
-import orjson
-
-from broker.audit.interface import Event, Filter, LogReader
+from broker.edges.call_tree import Node
 from broker.edges.cli.ink import Ink, visible
 from broker.edges.cli.output import dollars
-from broker.edges.cli.records import CALLS, call_records
-from broker.model import Json
 
 _STYLES = {"ok": "green", "tool_error": "yellow", "unknown": "yellow", "cancelled": "yellow"}
-_READ = CALLS | {Event.DELEGATION_CREATED}
-
-
-@dataclass(slots=True)
-class Node:
-    """One call and those that were made for it, oldest first."""
-
-    call: str
-    agent: str
-    chain: list[str]
-    name: str
-    ts: str
-    parent: str | None
-    grants: list[str]
-    claimed_parent: str | None = None
-    task: str | None = None
-    purpose: str | None = None
-    outcome: str = "open"
-    cost: int = 0
-    duration_us: int | None = None
-    refused_by: list[str] = field(default_factory=list[str])
-    children: list["Node"] = field(default_factory=list["Node"])
-
-    def as_json(self) -> Json:
-        """The tree from here down, as data."""
-        return {
-            "call": self.call,
-            "agent": self.agent,
-            "chain": self.chain,
-            "name": self.name,
-            "ts": self.ts,
-            "parent": self.parent,
-            "claimed_parent": self.claimed_parent,
-            "grants": self.grants,
-            "task": self.task,
-            "purpose": self.purpose,
-            "outcome": self.outcome,
-            "refused_by": self.refused_by,
-            "cost_micro_usd": self.cost,
-            "duration_us": self.duration_us,
-            "children": [child.as_json() for child in self.children],
-        }
-
-
-async def tree_of(reader: LogReader, call: str) -> Node | None:
-    """The whole tree that a call is in; None if the log does not hold it."""
-    found = await call_records(reader, call)
-    if not found or "cause" not in found[0].body:
-        return None
-    cause = found[0].body["cause"]
-    forest = _Forest({str(cause["task"])})
-    await forest.read(reader, found[0].log)
-    return next((root for root in forest.roots() if root.call == cause["root"]), None)
-
-
-async def trees_of(reader: LogReader, task: str) -> list[Node]:
-    """The trees of a task: of a transaction, or of all delegations that name the task, oldest first."""
-    trees: list[Node] = []
-    for head in await reader.logs():
-        named = await _delegations(reader, head.name, task)
-        forest = _Forest(set(named.values()) or {task})
-        await forest.read(reader, head.name)
-        trees += [root for root in forest.roots() if not named or _serves(root, named.keys())]
-    return sorted(trees, key=lambda root: root.ts)
 
 
 def lines(roots: Sequence[Node], ink: Ink) -> Iterator[str]:
@@ -108,80 +35,3 @@ def _drawn(node: Node, first: str, rest: str) -> Iterator[tuple[str, Node]]:
     for child in node.children:
         last = child is node.children[-1]
         yield from _drawn(child, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "))
-
-
-class _Forest:
-    """All calls of some transactions."""
-
-    def __init__(self, transactions: set[str]) -> None:
-        self._transactions = transactions
-        self._nodes: dict[str, Node] = {}
-        self._tasks: dict[str, Json] = {}
-
-    async def read(self, reader: LogReader, log: str) -> None:
-        async for record in reader.records(log, Filter(events=_READ)):
-            self._take(cast("Json", orjson.loads(record.body)))
-
-    def roots(self) -> list[Node]:
-        """The calls without a verified parent, each with all below it."""
-        roots: list[Node] = []
-        for node in self._nodes.values():
-            for grant in node.grants[:1]:
-                named = self._tasks.get(grant, {})
-                node.task, node.purpose = named.get("task"), named.get("purpose")
-            above = self._nodes.get(node.parent) if node.parent else None
-            (roots if above is None else above.children).append(node)
-        return roots
-
-    def _take(self, body: Json) -> None:
-        known = self._nodes.get(str(body.get("call")))
-        if known is not None:
-            _end(known, body)
-        elif _part(body, "cause").get("task") not in self._transactions:
-            return
-        elif body["type"] == Event.DELEGATION_CREATED:
-            self._tasks[body["grant"]] = body
-        elif "actor" in body:
-            node = self._nodes[body["call"]] = _begun(body)
-            if body["type"] == Event.CALL_DENIED:
-                _end(node, body)
-
-
-def _begun(body: Json) -> Node:
-    actor, cause = _part(body, "actor"), _part(body, "cause")
-    return Node(
-        call=body["call"],
-        agent=actor["agent"],
-        chain=actor["chain"],
-        name=str(_part(body, "what").get("name")),
-        ts=body["ts"],
-        parent=cause.get("parent"),
-        grants=actor.get("grants", []),
-        claimed_parent=cause.get("claimed_parent"),
-    )
-
-
-def _end(node: Node, body: Json) -> None:
-    node.outcome = str(body.get("outcome"))
-    node.cost = int(body.get("cost", 0))
-    node.duration_us = body.get("duration_us")
-    node.refused_by = list(_part(body, "error").get("because", ()))
-
-
-async def _delegations(reader: LogReader, log: str, task: str) -> dict[str, str]:
-    """The delegations that name a task, with their transactions."""
-    named: dict[str, str] = {}
-    async for record in reader.records(log, Filter(events=frozenset({Event.DELEGATION_CREATED}))):
-        body = cast("Json", orjson.loads(record.body))
-        if body.get("task") == task:
-            named[body["grant"]] = str(_part(body, "cause").get("task"))
-    return named
-
-
-def _serves(node: Node, grants: Iterable[str]) -> bool:
-    """Whether any call of a tree was made under one of some delegations."""
-    return not set(node.grants).isdisjoint(grants) or any(_serves(child, grants) for child in node.children)
-
-
-def _part(body: Json, name: str) -> dict[str, Any]:
-    return cast("dict[str, Any]", body.get(name) or {})

@@ -61,7 +61,8 @@ def tail(
 @app.command()
 def show(ctx: typer.Context, call: CallArgument, config: Config = None, as_json: AsJson = False) -> None:
     """Everything the log holds about one call."""
-    from broker.edges.cli.records import LoggedRecord, call_records, story
+    from broker.edges.cli.records import story
+    from broker.edges.records import LoggedRecord, call_records
 
     async def look(office: Office) -> list[LoggedRecord]:
         return await call_records(office.store.log, call)
@@ -85,7 +86,8 @@ def tree(
     as_json: AsJson = False,
 ) -> None:
     """Who called what for whom: the calls of one tree across agents, with chain, task, cost and outcome."""
-    from broker.edges.cli.call_tree import Node, lines, tree_of, trees_of
+    from broker.edges.call_tree import Node, tree_of, trees_of
+    from broker.edges.cli.call_tree import lines
 
     if (call is None) == (task is None):
         raise InvalidRequest(

@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from broker.catalog.catalog import LiveCatalog
     from broker.configuration.load import Loaded
     from broker.configuration.places import Key
+    from broker.consents import ApprovalKeeper
     from broker.credentials import Credentials
+    from broker.grants import GrantKeeper, Grants
     from broker.identity.interface import AgentStore
     from broker.identity.keys import Keys
+    from broker.identity.operators import OperatorStore
     from broker.journal import Journal
     from broker.ledger.interface import LedgerReader
+    from broker.operators import Operators
     from broker.settings import Settings
+    from broker.signals import Signals
 
 T = TypeVar("T")
 
@@ -35,6 +40,16 @@ class Store(Protocol):
         ...
 
     @property
+    def grants(self) -> "GrantKeeper":
+        """Delegations."""
+        ...
+
+    @property
+    def operators(self) -> "OperatorStore":
+        """The operators."""
+        ...
+
+    @property
     def log(self) -> "Log":
         """The logs."""
         ...
@@ -42,6 +57,16 @@ class Store(Protocol):
     @property
     def ledger(self) -> "LedgerReader":
         """What is spent and held."""
+        ...
+
+    @property
+    def approvals(self) -> "ApprovalKeeper":
+        """What humans are asked."""
+        ...
+
+    @property
+    def signals(self) -> "Signals":
+        """How other processes hear of it."""
         ...
 
 
@@ -66,6 +91,16 @@ class Office(Protocol):
     @property
     def credentials(self) -> "Credentials":
         """Changes secrets, keys and tokens."""
+        ...
+
+    @property
+    def grants(self) -> "Grants":
+        """Revokes delegations."""
+        ...
+
+    @property
+    def operators(self) -> "Operators":
+        """Adds and revokes operators."""
         ...
 
 

@@ -17,6 +17,8 @@ NOUNS = {
     "stdio": "Bridge a host that speaks only stdio to the broker",
     "doctor": "Find out what is wrong with this installation",
     "agent": "Agents: add, list, show, set, suspend, revoke and more; a file of them: plan, apply",
+    "grant": "Delegations: list, show, revoke",
+    "operator": "People who run the broker, for its operator API: add, list, renew, revoke",
     "token": "Get an access token as an agent",
     "keys": "Keys that sign access tokens: list, rotate",
     "host": "Register the broker in an agent host: list, print, add",
@@ -27,6 +29,7 @@ NOUNS = {
     "audit": "The log: verify, prove, export, checkpoint, keys",
     "policy": "Policies: check",
     "budget": "What is spent and held: list",
+    "approvals": "Calls that wait for a human: list, show, approve, deny, revoke",
     "config": "The configuration in force and its schema: show, schema",
 }
 

@@ -1,38 +1,14 @@
-"""What does the log say about a call? Its records, put together to one story."""
+"""What does the log say about a call, in words? Its records, put together to one story."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
-import orjson
-
-from broker.audit.interface import Event, Filter, LogReader, StoredRecord
+from broker.audit.interface import Event, Filter, LogReader
 from broker.edges.cli.ink import visible
 from broker.edges.cli.output import dollars
+from broker.edges.records import ENDS, LoggedRecord, ended, findings, part, read
 from broker.model import Json
-
-CALLS = frozenset({Event.CALL_INTENT, Event.CALL_DENIED, Event.CALL_OUTCOME, Event.CALL_UNKNOWN})
-ENDS = CALLS - {Event.CALL_INTENT}
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedRecord:
-    """One record of a log, read."""
-
-    log: str
-    seq: int
-    leaf: str
-    body: Json
-
-
-async def call_records(reader: LogReader, call: str) -> list[LoggedRecord]:
-    """All records of a call, in whichever log they are."""
-    heads = await reader.logs()
-    return [
-        _read(head.name, record)
-        for head in heads
-        async for record in reader.records(head.name, Filter(call=call))
-    ]
 
 
 class Tail:
@@ -64,59 +40,31 @@ class Tail:
             start = self._seen.get(head.name, 0)
             if head.size > start:
                 here = replace(where, from_seq=start)
-                records = [_read(head.name, r) async for r in self._reader.records(head.name, here)]
-                calls += [await self._summary(last) for last in records if last.seq < head.size]
+                records = [read(head.name, r) async for r in self._reader.records(head.name, here)]
+                calls += [await ended(self._reader, last) for last in records if last.seq < head.size]
                 self._seen[head.name] = head.size
         return sorted(calls, key=lambda call: str(call["ts"]))
-
-    async def _summary(self, last: LoggedRecord) -> Json:
-        """One call on one line, as data."""
-        first = last
-        if last.body["type"] != Event.CALL_DENIED:
-            wanted = Filter(call=str(last.body["call"]), events=frozenset({Event.CALL_INTENT}))
-            async for intent in self._reader.records(last.log, wanted):
-                first = _read(last.log, intent)
-        return summary(first, last)
-
-
-def _read(log: str, record: StoredRecord) -> LoggedRecord:
-    return LoggedRecord(log, record.seq, record.leaf.hex(), cast("Json", orjson.loads(record.body)))
-
-
-def summary(first: LoggedRecord, last: LoggedRecord) -> Json:
-    """One call on one line, as data."""
-    return {
-        "call": last.body.get("call"),
-        "ts": last.body["ts"],
-        "log": last.log,
-        "agent": last.body.get("agent"),
-        "name": _part(first, "what").get("name"),
-        "outcome": last.body.get("outcome"),
-        "cost_micro_usd": last.body.get("cost", 0),
-        "duration_us": last.body.get("duration_us"),
-        "findings": len(_findings([first, last])),
-    }
 
 
 def story(records: Sequence[LoggedRecord]) -> Iterator[tuple[str, str]]:
     """A call, told in the order of the pipeline, as (what, text)."""
     first, last = records[0], records[-1]
-    what, actor = _part(first, "what"), _part(first, "actor")
+    what, actor = part(first, "what"), part(first, "actor")
     yield "call", str(first.body.get("call"))
     yield "when", f"{first.body['ts']}{_took(last)}"
     yield "who", f"{actor.get('agent')}  (chain {' ← '.join(cast('list[str]', actor.get('chain') or []))})"
     yield "what", f"{what.get('method')} {what.get('name')}{_of(what)}"
-    yield from _why(actor, _part(first, "cause"))
+    yield from _why(actor, part(first, "cause"))
     if "arguments" in first.body:
-        yield "arguments", _committed(_part(first, "arguments"))
+        yield "arguments", _committed(part(first, "arguments"))
     if "decision" in first.body:
-        yield "decision", _decision(_part(first, "decision"))
-    for finding in _findings(records):
+        yield "decision", _decision(part(first, "decision"))
+    for finding in findings(records):
         yield "finding", _finding(finding)
     if "spend" in first.body:
-        yield "money", _money(_part(first, "spend"), last)
+        yield "money", _money(part(first, "spend"), last)
     if "result" in last.body:
-        yield "result", _committed(_part(last, "result"))
+        yield "result", _committed(part(last, "result"))
     yield "outcome", _outcome(last)
     for record in records:
         yield "receipt", f"{record.body['type']}: log {record.log} #{record.seq} leaf {record.leaf[:16]}…"
@@ -130,15 +78,6 @@ def _why(actor: dict[str, Any], cause: dict[str, Any]) -> Iterator[tuple[str, st
         yield "claims", f"to be for call {cause['claimed_parent']}  (not verified)"
     if actor.get("grants"):
         yield "under", f"delegation {' ← '.join(cast('list[str]', actor['grants']))}"
-
-
-def _part(record: LoggedRecord, name: str) -> dict[str, Any]:
-    return cast("dict[str, Any]", record.body.get(name) or {})
-
-
-def _findings(records: Sequence[LoggedRecord]) -> list[dict[str, Any]]:
-    unique = {record.seq: record for record in records}
-    return [finding for record in unique.values() for finding in record.body.get("findings", [])]
 
 
 def _took(last: LoggedRecord) -> str:
@@ -184,7 +123,7 @@ def _money(spend: dict[str, Any], last: LoggedRecord) -> str:
 def _outcome(last: LoggedRecord) -> str:
     if last.body["type"] == Event.CALL_INTENT:
         return "still open"
-    error = _part(last, "error")
+    error = part(last, "error")
     because = visible(", ".join(error.get("because") or []))
     why = ": ".join(filter(None, [error.get("code"), because]))
     return str(last.body.get("outcome")) + (f"  ({why})" if why else "")

@@ -47,6 +47,14 @@ class Asked:
     scope: Scope = field(repr=False)
 
 
+class Objection(Exception):
+    """A client that has authenticated and is refused as if it had not; `reason` is for the log alone."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 Serve = Callable[[Asked], Awaitable[JsonResponse]]
 
 
@@ -61,18 +69,23 @@ class Refusals:
         self._log = log
 
     def response(
-        self, agent: Agent | None, answer: Answer, address: str, headers: Mapping[str, str] | None = None
+        self,
+        agent: Agent | None,
+        answer: Answer,
+        address: str,
+        headers: Mapping[str, str] | None = None,
+        reason: str = "",
     ) -> JsonResponse:
-        """The response of a refusal; `agent` is whom the request names, if anybody."""
+        """The response of a refusal; `agent` is whom the request names, if anybody, `reason` is not told."""
         response = json_response(answer.status, answer.body, headers)
         if agent is not None:
             # After the response: what it takes to record must not tell which clients exist.
-            response.background = BackgroundTask(self._record, agent, answer.body["error"], address)
+            response.background = BackgroundTask(self._record, agent, answer.body["error"], address, reason)
         return response
 
-    async def _record(self, agent: Agent, error: str, address: str) -> None:
+    async def _record(self, agent: Agent, error: str, address: str, reason: str) -> None:
         try:
-            await self._log.token_refused(agent, error=error, address=address)
+            await self._log.token_refused(agent, error=error, address=address, reason=reason)
         except StorageUnavailable as failure:
             logger.warning("a refused request of %s was not recorded: %s", agent.id, failure.message)
 
@@ -123,7 +136,10 @@ class ClientEndpoint:
             return _too_often(attempt.retry_after_s)
         if attempt.agent is None or not attempt.accepted:
             return self._unauthenticated(attempt.agent, address)
-        return await self._serve(Asked(attempt.agent, form, address, scope))
+        try:
+            return await self._serve(Asked(attempt.agent, form, address, scope))
+        except Objection as objection:
+            return self._unauthenticated(attempt.agent, address, objection.reason)
 
     async def _authenticate(self, scope: Scope, form: Form, address: str) -> Attempt:
         presented = read_credentials(scope, form)
@@ -133,10 +149,10 @@ class ClientEndpoint:
             return await self._clients.authenticate_assertion(presented.text, presented.client_id, address)
         return await self._clients.authenticate(presented.client_id, presented.secret, address)
 
-    def _unauthenticated(self, agent: Agent | None, address: str) -> JsonResponse:
+    def _unauthenticated(self, agent: Agent | None, address: str, reason: str = "") -> JsonResponse:
         """One answer for wrong credentials, an unknown client, an inactive one and no credentials at all."""
         body = {"error": "invalid_client", "error_description": "client authentication failed"}
-        return self._refusals.response(agent, Answer(401, body), address, self._challenge)
+        return self._refusals.response(agent, Answer(401, body), address, self._challenge, reason)
 
 
 def json_response(status: int, body: Json, headers: Mapping[str, str] | None = None) -> JsonResponse:

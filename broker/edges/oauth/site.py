@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol
 
 import orjson
 from starlette.requests import Request
@@ -20,6 +21,7 @@ from broker.edges.oauth.server import AuthorizationServer
 from broker.edges.oauth.token import TokenEndpoint
 from broker.identity.assertions import Assertions
 from broker.identity.authenticator import TokenAuthenticator, access_tokens
+from broker.identity.baselines import Baselines, DriftLog
 from broker.identity.clients import Clients
 from broker.identity.dpop import Proofs
 from broker.identity.federation import Federation
@@ -33,6 +35,10 @@ DISCOVERY_MAX_AGE_S = 300
 """How long clients may keep keys and metadata: they ask again at every expiry of a token."""
 
 
+class IdentityLog(TokenLog, DriftLog, Protocol):
+    """Where it is recorded what became of requests for tokens."""
+
+
 def routes(
     settings: Settings,
     *,
@@ -41,7 +47,7 @@ def routes(
     replays: ReplayStore,
     federation: Federation,
     exchange: TokenExchange,
-    log: TokenLog,
+    log: IdentityLog,
     identity: TokenAuthenticator,
     revoker: Revoker,
     clock: Clock = time.time,
@@ -73,7 +79,16 @@ def routes(
     return [
         Route(
             "/oauth/token",
-            endpoint(TokenEndpoint(server, exchange, Proofs(replays, clock), log, refusals).serve),
+            endpoint(
+                TokenEndpoint(
+                    server,
+                    exchange,
+                    Proofs(replays, clock),
+                    log,
+                    refusals,
+                    baselines=Baselines(settings.tokens, log, clock),
+                ).serve
+            ),
         ),
         Route("/oauth/revoke", endpoint(RevocationEndpoint(tokens, revoker, refusals).serve)),
         Route("/oauth/introspect", endpoint(IntrospectionEndpoint(settings, identity, refusals).serve)),

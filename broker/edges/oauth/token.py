@@ -4,10 +4,11 @@ import re
 
 from broker.edges.http import JsonResponse
 from broker.edges.oauth import exchange
-from broker.edges.oauth.endpoint import Answer, Asked, Refusals, json_response
+from broker.edges.oauth.endpoint import Answer, Asked, Objection, Refusals, json_response
 from broker.edges.oauth.form import OAuthRefusal, header_values
 from broker.edges.oauth.server import AuthorizationServer, Granted
 from broker.errors import InvalidRequest
+from broker.identity.baselines import Baselines
 from broker.identity.dpop import Proofs
 from broker.identity.interface import TokenLog
 
@@ -24,6 +25,7 @@ class TokenEndpoint:
         proofs: checks what binds a token to a key.
         log: where issued tokens are recorded.
         refusals: answers what is refused.
+        baselines: objects to agents that are not what was attested.
     """
 
     def __init__(
@@ -33,16 +35,25 @@ class TokenEndpoint:
         proofs: Proofs,
         log: TokenLog,
         refusals: Refusals,
+        *,
+        baselines: Baselines,
     ) -> None:
         self._server = server
         self._url = server.token_url
         self._proofs = proofs
         self._exchange = exchange
+        self._baselines = baselines
         self._log = log
         self._refusals = refusals
 
     async def serve(self, asked: Asked) -> JsonResponse:
-        """Answer a client that has authenticated."""
+        """Answer a client that has authenticated.
+
+        Raises:
+            Objection: it is not what was attested.
+        """
+        if why := await self._baselines.objection(asked.agent, asked.form.one("client_assertion")):
+            raise Objection(why)
         grant_type = asked.form.one("grant_type") or ""
         if not GRANT_TYPE.fullmatch(grant_type):
             return self._refused(asked, _no_grant_type())

@@ -9,10 +9,10 @@ from broker.model import Agent, AgentId, AgentStatus, Attestation, Manifest, Mic
 
 COLUMNS = (
     "id, organisation, roles, team, status, cap, owner, created_at, purpose, model, model_version,"
-    " attributes, changed_at, attestation, manifest, attested_until"
+    " attributes, changed_at, attestation, manifest, attested_until, drift"
 )
-INSERT = f"insert into agent ({COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - made of constants
-UPDATE = f"update agent set ({COLUMNS}) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) where id = ?"  # noqa: S608 - made of constants
+INSERT = f"insert into agent ({COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - made of constants
+UPDATE = f"update agent set ({COLUMNS}) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) where id = ?"  # noqa: S608 - made of constants
 
 
 def row_of(agent: Agent) -> tuple[int | str | None, ...]:
@@ -34,6 +34,7 @@ def row_of(agent: Agent) -> tuple[int | str | None, ...]:
         agent.attestation.value,
         orjson.dumps(agent.manifest).decode() if agent.manifest else None,
         agent.manifest.not_after if agent.manifest and agent.attestation is Attestation.SIGNED else None,
+        agent.drift,
     )
 
 
@@ -55,4 +56,5 @@ def agent_of(row: Sequence[Any]) -> Agent:
         changed_at=row[12],
         attestation=Attestation(row[13]),
         manifest=None if row[14] is None else Manifest(**orjson.loads(row[14])),
+        drift=row[16],
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 import apsw
 import orjson
 
-from broker.identity.interface import AgentKey, Fallen, KeyState, KeyUse, Secret, StoredKey
+from broker.identity.interface import AgentFilter, AgentKey, Fallen, KeyState, KeyUse, Secret, StoredKey
 from broker.model import Agent, AgentId, AgentStatus, GrantId, Principal
 from broker.storage.sqlite.agent_rows import COLUMNS, agent_of
 from broker.storage.sqlite.changes import Changes
@@ -18,7 +18,10 @@ from broker.storage.sqlite.reading import unavailable
 from broker.storage.sqlite.writer import Writer
 
 _AGENT = f"select {COLUMNS} from agent where id = ?"  # noqa: S608 - made of constants
-_AGENTS = f"select {COLUMNS} from agent order by id"  # noqa: S608 - made of constants
+_AGENTS = (
+    f"select {COLUMNS} from agent where id > ?1 and organisation = coalesce(?2, organisation)"  # noqa: S608 - made of constants
+    " and status = coalesce(?3, status) order by id limit coalesce(?4, -1)"
+)
 
 
 class SqliteAgents:
@@ -44,10 +47,11 @@ class SqliteAgents:
         except apsw.Error as error:
             raise unavailable(error) from error
 
-    async def agents(self) -> Sequence[Agent]:
+    async def agents(self, where: AgentFilter = AgentFilter()) -> Sequence[Agent]:  # noqa: B008 - frozen
         """See `AgentStore`."""
+        wanted = (where.after, where.organisation, where.status and where.status.value, where.limit)
         try:
-            return [agent_of(row) for row in self._reader.execute(_AGENTS)]
+            return [agent_of(row) for row in self._reader.execute(_AGENTS, wanted)]
         except apsw.Error as error:
             raise unavailable(error) from error
 

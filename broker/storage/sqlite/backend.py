@@ -12,6 +12,7 @@ import anyio.to_thread
 from broker.model import Clock
 from broker.storage.signals import LocalSignals
 from broker.storage.sqlite.agents import SqliteAgents, SqliteKeys
+from broker.storage.sqlite.approvals import SqliteApprovals
 from broker.storage.sqlite.books import Books
 from broker.storage.sqlite.changes import Changes
 from broker.storage.sqlite.connection import connect_reader, connect_writer, prepare, serving
@@ -19,6 +20,7 @@ from broker.storage.sqlite.credentials import SqliteCredentials
 from broker.storage.sqlite.flow import SqliteFlow
 from broker.storage.sqlite.grants import SqliteGrants
 from broker.storage.sqlite.journal import SqliteJournal
+from broker.storage.sqlite.operators import SqliteOperators
 from broker.storage.sqlite.reading import SqliteLedger, SqliteLog
 from broker.storage.sqlite.writer import Writer
 from broker.storage.store import Store
@@ -57,9 +59,11 @@ async def open_store(
                 agents=agents,
                 standing=agents,
                 grants=SqliteGrants(writer, reader, changes),
+                approvals=SqliteApprovals(writer, reader, clock),
                 keys=SqliteKeys(writer, reader),
                 credentials=credentials,
                 replays=credentials,
+                operators=SqliteOperators(writer, reader),
                 log=SqliteLog(writer, reader, bulk),
                 ledger=SqliteLedger(reader, clock),
                 signals=LocalSignals(),

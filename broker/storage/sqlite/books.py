@@ -11,7 +11,7 @@ from dataclasses import replace
 import apsw
 
 from broker.audit.interface import Entry, Event, Receipt
-from broker.errors import InvalidRequest, UnknownTarget
+from broker.errors import Conflict, InvalidRequest, UnknownTarget
 from broker.identity.interface import KeyState, KeyUse, StoredKey
 from broker.journal import Closing, Opened, Opening
 from broker.ledger.interface import Notice, Override
@@ -19,11 +19,13 @@ from broker.limits import ended
 from broker.model import Agent, AgentId, Clock, Grant
 from broker.storage.sqlite.accounts import Accounts
 from broker.storage.sqlite.agent_rows import COLUMNS, INSERT, UPDATE, agent_of, row_of
+from broker.storage.sqlite.approval_books import ApprovalBooks
 from broker.storage.sqlite.connection import Connection
 from broker.storage.sqlite.credential_books import CredentialBooks
 from broker.storage.sqlite.flow_books import FlowBooks
 from broker.storage.sqlite.grant_books import GrantBooks
 from broker.storage.sqlite.logs import MICRO, Logs
+from broker.storage.sqlite.operator_books import OperatorBooks
 from broker.storage.sqlite.sightings import Sightings
 from broker.storage.sqlite.standing import Standing
 
@@ -38,6 +40,8 @@ class Books:
         self._accounts = Accounts(connection, node=node)
         self.credentials = CredentialBooks(connection, self._logs)
         self.grants = GrantBooks(connection, self._logs)
+        self.approvals = ApprovalBooks(connection, self._logs)
+        self.operators = OperatorBooks(connection, self._logs)
         self._standing = Standing(connection)
         self._sightings = Sightings(connection)
         self._flow = FlowBooks(connection)
@@ -73,11 +77,15 @@ class Books:
             raise InvalidRequest(f"the call `{call}` is already open")
         self._standing.check(principal)
         self._check_hops(principal.grants)
+        if opening.used is not None:
+            self.approvals.check(opening.used[0])
         self._accounts.check(opening.quote, self._logs.now)
         if opening.step is not None:
             self._flow.check(opening.step)
         receipt = self._logs.append(opening.intent)
         self._accounts.hold(call, opening.quote, opening.intent, self._logs.now)
+        if opening.used is not None:
+            self.approvals.use(*opening.used)
         notices = self._notices(opening)
         if opening.step is not None:
             self._flow.take(opening.step)
@@ -143,7 +151,7 @@ class Books:
     def enrol(self, agent: Agent, secret_digest: bytes, entry: Entry) -> None:
         """See `JournalStore.enrol`."""
         if self._has_agent(agent.id):
-            raise InvalidRequest(f"there is already an agent `{agent.id}`", hint="choose another id")
+            raise Conflict(f"there is already an agent `{agent.id}`", hint="choose another id")
         self._logs.append(entry)
         self._connection.execute(INSERT, row_of(agent))
         self._connection.execute(

@@ -1,7 +1,7 @@
 """How do secrets, keys and tokens change? All that one transaction does to credentials."""
 
 from broker.audit.interface import Entry
-from broker.errors import InvalidRequest, UnknownTarget
+from broker.errors import Conflict, UnknownTarget
 from broker.identity.interface import AgentKey, KeyState, StoredKey
 from broker.model import AgentId
 from broker.storage.sqlite.connection import Connection
@@ -41,9 +41,9 @@ class CredentialBooks:
             for (kid,) in self._connection.execute("select kid from agent_key where agent = ?", (agent_id,))
         ]
         if key.kid in kids:
-            raise InvalidRequest(f"`{agent_id}` has the key `{key.kid}` already")
+            raise Conflict(f"`{agent_id}` has the key `{key.kid}` already")
         if len(kids) >= MOST_KEYS:
-            raise InvalidRequest(
+            raise Conflict(
                 f"`{agent_id}` has {MOST_KEYS} keys already", hint="remove one: `broker agent key remove`"
             )
         self._logs.append(entry)
@@ -69,10 +69,18 @@ class CredentialBooks:
         self._prune("revoked_token")
         self._connection.execute("insert into revoked_token values (?, ?)", (token_id, expires_at))
 
-    def rotate_key(self, key: StoredKey, now: int, until: int, entry: Entry) -> None:
+    def rotate_key(
+        self, key: StoredKey, now: int, until: int, entry: Entry, active: str | None = None
+    ) -> None:
         """See `CredentialStore.rotate_key`."""
-        self._logs.append(entry)
         run, use = self._connection.execute, key.use.value
+        if active is not None:
+            present = run(
+                "select kid from broker_key where use = ? and state = ?", (use, KeyState.ACTIVE.value)
+            ).fetchone()
+            if present is None or present[0] != active:
+                raise Conflict(f"`{active}` is not the active key", hint="see which is, then rotate that one")
+        self._logs.append(entry)
         run("delete from broker_key where use = ? and not_after <= ?", (use, now))
         run(
             "update broker_key set state = ?, not_after = ? where use = ? and state = ?",

@@ -34,9 +34,11 @@ class SqliteCredentials:
         """See `CredentialStore`."""
         await self._writer.run(lambda books: books.credentials.revoke_token(token_id, expires_at, entry))
 
-    async def rotate_key(self, key: StoredKey, *, now: int, until: int, entry: Entry) -> None:
+    async def rotate_key(
+        self, key: StoredKey, *, now: int, until: int, entry: Entry, active: str | None = None
+    ) -> None:
         """See `CredentialStore`."""
-        await self._writer.run(lambda books: books.credentials.rotate_key(key, now, until, entry))
+        await self._writer.run(lambda books: books.credentials.rotate_key(key, now, until, entry, active))
 
     async def first_use(self, owner: str, jti: str, expires_at: int) -> bool:
         """See `ReplayStore`."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import apsw
 
 from broker.audit.interface import Entry
+from broker.grants import GrantFilter
 from broker.model import CallId, Grant, GrantId
 from broker.storage.sqlite.changes import Changes
 from broker.storage.sqlite.connection import Connection
@@ -24,6 +25,19 @@ _UP = (
     " union all select d.id, d.parent from up join delegation d on d.id = up.above)"
 )
 _CHAIN = f"{_UP} select {COLUMNS} from delegation where id in (select hop from up) order by depth desc"  # noqa: S608 - made of constants
+
+_FIND = (
+    f"select {COLUMNS} from delegation where organisation = coalesce(?1, organisation)"  # noqa: S608 - made of constants
+    " and (?2 is null or by_agent = ?2 or to_agent = ?2)"
+    " and (?3 is null or (revoked_at is null and expires_at > ?3))"
+    " and (?4 is null or (created_at, id) < (?4, ?5))"
+    " order by created_at desc, id desc limit coalesce(?6, -1)"
+)
+_DOWN = (
+    "with recursive down(hop) as (select ? union all"  # noqa: S608 - made of constants
+    " select d.id from down join delegation d on d.parent = down.hop)"
+    f" select {COLUMNS} from delegation where id in (select hop from down) order by depth, created_at, id"
+)
 
 
 class SqliteGrants:
@@ -76,6 +90,22 @@ class SqliteGrants:
         """See `GrantStore`."""
         try:
             return self._changes.number()
+        except apsw.Error as error:
+            raise unavailable(error) from error
+
+    async def find(self, where: GrantFilter) -> Sequence[Grant]:
+        """See `GrantKeeper`."""
+        before = where.before or (None, None)
+        wanted = (where.organisation, where.agent, where.standing_at, *before, where.limit)
+        try:
+            return [grant_of(row) for row in self._reader.execute(_FIND, wanted)]
+        except apsw.Error as error:
+            raise unavailable(error) from error
+
+    async def subtree(self, grant_id: GrantId) -> Sequence[Grant]:
+        """See `GrantKeeper`."""
+        try:
+            return [grant_of(row) for row in self._reader.execute(_DOWN, (grant_id,))]
         except apsw.Error as error:
             raise unavailable(error) from error
 

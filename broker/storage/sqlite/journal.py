@@ -61,6 +61,18 @@ class SqliteJournal:
             raise unavailable(error) from error
         return None if row is None else _past(call, *row)
 
+    async def open_calls(self, *, agent: str | None, after: str, limit: int) -> Sequence[OpenCall]:
+        """See `JournalStore`."""
+        try:
+            rows = self._reader.execute(
+                "select log, call, agent, held from open_call where call > ?1"
+                " and (?2 is null or agent = ?2) order by call limit ?3",
+                (after, agent, limit),
+            )
+            return [OpenCall(log, call, who, MicroUSD(held)) for log, call, who, held in rows]
+        except apsw.Error as error:
+            raise unavailable(error) from error
+
     async def abandoned(self) -> Sequence[OpenCall]:
         """See `JournalStore`. None for a process that does not serve: it cannot tell who still runs."""
         if not self._serves:

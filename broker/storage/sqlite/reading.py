@@ -119,7 +119,7 @@ class _Query:
     def __init__(self, log: int, where: Filter) -> None:
         self.log = log
         self.first = self.key(where.from_seq)
-        self.end = self.key(SEQ_MASK)
+        self.end = self.key(SEQ_MASK if where.before_seq is None else where.before_seq - 1)
         parts = ["id between ? and ?"]
         self._more: list[str] = []
         if where.call is not None:

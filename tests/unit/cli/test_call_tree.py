@@ -1,8 +1,10 @@
 """Calls of several agents, as the log tells them."""
 
-from broker.edges.cli.call_tree import lines, tree_of, trees_of
+from broker.edges.call_tree import tree_of, trees_of
+from broker.edges.cli.call_tree import lines
 from broker.edges.cli.ink import Ink
-from broker.edges.cli.records import call_records, story
+from broker.edges.cli.records import story
+from broker.edges.records import call_records
 from tests.agency import Agency, agency, told
 
 

@@ -185,6 +185,7 @@ class House:
             catalog=self,
             guards=self,
             policy=self,
+            consents=None,
             delegator=None,
             prices=Prices(),
             journal=Journal(self, b"k" * 32),

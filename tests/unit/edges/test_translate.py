@@ -23,6 +23,8 @@ def an(kind: type) -> errors.BrokerError:
             return kind("it is so", required={"sampling": {}})
         case errors.RateLimited:
             return kind("it is so", retry_after_s=1)
+        case errors.PendingApproval:
+            return kind("it is so", approval={"id": "a"})
         case _:
             return kind("it is so")
 
@@ -47,6 +49,7 @@ def test_an_error_that_is_not_in_the_table_takes_the_row_of_its_nearest_ancestor
         (errors.Blocked, 3, 422),
         (errors.BudgetExceeded, 3, 429),
         (errors.RateLimited, 3, 429),
+        (errors.PendingApproval, 3, 403),
         (errors.Unauthenticated, 4, 401),
         (errors.UnknownTarget, 5, 404),
         (errors.UpstreamLost, 1, 504),
@@ -66,6 +69,7 @@ def test_the_model_reads_what_a_smarter_model_could_have_avoided_and_the_host_th
         errors.Denied,
         errors.Blocked,
         errors.RateLimited,
+        errors.PendingApproval,
         errors.BudgetExceeded,
         errors.UpstreamError,
         errors.UpstreamUnreachable,

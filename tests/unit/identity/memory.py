@@ -126,5 +126,8 @@ class MemoryTokenLog:
     ) -> None:
         self.issued.append((agent.id, token_id))
 
-    async def token_refused(self, agent: Agent, *, error: str, address: str) -> None:
+    async def token_refused(self, agent: Agent, *, error: str, address: str, reason: str = "") -> None:
         self.refused.append((agent.id, error))
+
+    async def drifted(self, agent_id: AgentId, why: str) -> None:
+        raise AssertionError(f"nobody has a manifest here: {agent_id}, {why}")

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from broker.audit.verify import verify
 from broker.edges.cli.composition import App
 from broker.edges.cli.output import dollars
-from broker.edges.cli.records import call_records, story
+from broker.edges.cli.records import story
 from broker.edges.cli.tour.cast import CAPS, Player, Reply
 from broker.edges.cli.tour.place import Place
 from broker.edges.cli.tour.screen import Screen
+from broker.edges.records import call_records
 
 
 async def what_each_sees(screen: Screen, players: Mapping[str, Player]) -> None:

@@ -79,7 +79,8 @@ create table agent (
     changed_at   integer not null, -- Unix seconds
     attestation  text not null,
     manifest     text,    -- JSON object
-    attested_until integer -- Unix seconds; while attestation is A2
+    attested_until integer, -- Unix seconds; while attestation is A2
+    drift        text     -- how it was seen to differ from its manifest
 ) strict, without rowid;
 
 create table agent_seen ( -- apart from the agent: what is written often must not move its number
@@ -123,6 +124,16 @@ create table broker_key (
     not_after  integer
 ) strict, without rowid;
 
+-- People who run the broker. An operator is never deleted: the log names them.
+create table operator (
+    id         text primary key,
+    rights     text not null, -- JSON array
+    created_at integer not null,
+    expires_at integer not null, -- of the token
+    revoked_at integer,
+    digest     blob not null  -- SHA-256 of the token
+) strict, without rowid;
+
 -- Grants: each row is one hop of a delegation. A revoked hop ends everything below it.
 create table delegation (
     id           text primary key,
@@ -146,6 +157,23 @@ create table delegation (
 ) strict, without rowid;
 create index delegation_parent on delegation (parent) where parent is not null;
 create index delegation_root on delegation (txn) where parent is null;
+
+-- Questions to humans.
+create table approval (
+    id         text primary key,
+    agent      text not null,
+    state      text not null,
+    reach      text not null,
+    expires_at integer not null, -- Unix seconds at which the state ends
+    for_call   blob not null,    -- keyed hashes of what it is for
+    for_chain  blob not null,
+    for_agent  blob not null,
+    facts      text not null,    -- JSON object: the question, and what was said to it
+    sealed     text              -- AES-256-GCM of the final parameters, while it is pending
+) strict, without rowid;
+create unique index approval_call on approval (for_call) where state in ('pending', 'approved');
+create index approval_agent on approval (agent, state);
+create index approval_ends on approval (state, expires_at);
 
 -- Grows with every change of an agent, whoever makes it, so that every process sees it at once.
 create table agent_version (

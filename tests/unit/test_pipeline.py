@@ -117,7 +117,10 @@ class House:
     async def obtain(self, question):
         self.steps.append("ask a human")
         self.asked = question.decision
-        raise PendingApproval("a human has to agree", approval={})
+        raise PendingApproval(
+            "a human has to agree",
+            approval={"id": "q-1", "waits_for": ["dpo"], "expires_at": "2026-11-23T21:00:00Z"},
+        )
 
     # standing
     async def fallen(self, principals):

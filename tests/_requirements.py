@@ -863,6 +863,7 @@ THREATS = (
                     EVASION: (
                         "test_four_times_the_text_takes_about_four_times_the_steps",
                         "test_what_takes_longer_than_allowed_to_read_is_not_passed_on",
+                        "test_large_content_above_the_limit_is_refused_without_being_read",
                         "test_large_content_is_read_in_another_thread_while_others_go_on",
                     ),
                 },

@@ -9,6 +9,7 @@ from broker.errors import (
     Blocked,
     BudgetExceeded,
     Denied,
+    PendingApproval,
     StorageUnavailable,
     Unauthenticated,
     UnknownTarget,
@@ -112,6 +113,15 @@ class House:
         because = (Because("reader/allow/1", "reads"),)
         return Decision(self.permitted, because, self.version, consents=self.consents)
 
+    # consents
+    async def obtain(self, question):
+        self.steps.append("ask a human")
+        self.asked = question.decision
+        raise PendingApproval(
+            "a human has to agree",
+            approval={"id": "q-1", "waits_for": ["dpo"], "expires_at": "2026-11-23T21:00:00Z"},
+        )
+
     # standing
     async def fallen(self, principals):
         return Fallen(self.fallen_agents)
@@ -151,7 +161,7 @@ class House:
             catalog=self,
             guards=self,
             policy=self,
-            consents=None,
+            consents=self,
             delegator=None,
             prices=Prices(),
             journal=journal,
@@ -243,11 +253,11 @@ def _to_be_agreed_to() -> list[Finding]:
 async def test_a_finding_that_a_human_has_to_agree_to_stops_a_call_that_the_policies_permit():
     house = House()
     house.found = _to_be_agreed_to()
-    with pytest.raises(Denied) as error:
+    with pytest.raises(PendingApproval):
         await house.call()
-    assert house.steps == ["authenticate", "screen arguments", "decide", "denial"]
-    assert error.value.because == (Because("guard/personal/email", "`email` at `/arguments/to`"),)
-    assert "`dpo`" in (error.value.hint or "")
+    assert house.steps == ["authenticate", "screen arguments", "decide", "ask a human", "denial"]
+    assert house.asked.because == (Because("guard/personal/email", "`email` at `/arguments/to`"),)
+    assert [(c.rule, c.approver) for c in house.asked.consents] == [("guard/personal/email", "dpo")]
 
 
 async def test_what_a_guard_and_what_a_rule_want_agreed_to_is_asked_together_and_what_is_agreed_to_is_not_asked():

@@ -93,7 +93,9 @@ def loaded_policies(folder: Path) -> "PolicyEngine":
     """
     from broker.catalog.facts import load_facts
     from broker.guardrails.conduct import load_conduct
+    from broker.guardrails.registry import GUARDS
     from broker.policy.engine import PolicyEngine
+    from broker.policy.load import shipped_policies
 
     engine = PolicyEngine(folder)
     load_facts(folder)

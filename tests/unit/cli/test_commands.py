@@ -236,7 +236,7 @@ def test_following_shows_a_call_as_it_ends_and_ctrl_c_is_130(deployment):
         call = made_call(deployment, "echo__say", "text=new", "--as", "olga")
         assert json.loads(tail.stdout.readline())["call"] == call
         tail.send_signal(signal.SIGINT)
-        assert tail.wait(10) == 130
+        assert tail.wait(60) == 130
 
 
 def test_the_record_of_a_call_tells_the_whole_story(deployment):

@@ -2,10 +2,10 @@
 
 
 def transaction_of_a_call(deployment) -> tuple[str, str]:
-    deployment.json("call", "echo__say", "text=hello", "--as", "olga")
-    call = deployment.json("calls", "tail", "--last", "1", "--agent", "olga")
-    (intent, _) = deployment.json("calls", "show", call["call"])
-    return intent["record"]["cause"]["task"], call["call"]
+    made = deployment.json("call", "echo__say", "text=hello", "--as", "olga")
+    call = made["_meta"]["io.toolbroker/call"]["id"]
+    (intent, _) = deployment.json("calls", "show", call)
+    return intent["record"]["cause"]["task"], call
 
 
 def test_what_a_transaction_has_read_is_shown_and_can_be_taken_away_for_a_reason(deployment):

@@ -24,7 +24,7 @@ def is_email(text: str, after: str) -> bool:
     return not (_RESERVED.search(domain) or local.lower() in _SERVICES or after in (":", "/"))
 
 
-IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
+IPV4 = re.compile(r"\d\d{0,2}(?:\.\d{1,3}){3}")
 IPV6 = re.compile(r"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}")
 _NO_ADDRESS = re.compile(r"version|\bv(?:er)?\.? ?$|release|firmware|build|oid|section|chapter|§")
 
@@ -52,7 +52,9 @@ _DOCUMENTATION = tuple(
 )
 """RFC 5737 and RFC 3849."""
 
-DATE = re.compile(r"(?:\d{1,2}[./-]\d{1,2}[./-](?:19|20)\d\d|(?:19|20)\d\d[./-]\d{1,2}[./-]\d{1,2})(?!\d)")
+DATE = re.compile(
+    r"\d(?:\d?[./-]\d{1,2}[./-](?:19|20)\d\d|(?:(?<=1)9|(?<=2)0)\d\d[./-]\d{1,2}[./-]\d{1,2})(?!\d)"
+)
 BIRTH = re.compile(
     r"birth|\bdob\b|\bborn\b|geb\.|geboren|geburt|naissance|\bné[e]?\b|nacimiento|nacid[oa]|nascita|"
     r"nat[oa] il|"

@@ -9,9 +9,10 @@ from broker.guardrails.interface import Hits, Span, Stage
 from broker.guardrails.message import SEAM, Message
 from broker.guardrails.personal import checks, contact, national, vat
 
+# Each begins with one class of characters: `re` looks for those in C before it tries anything.
 _RUN = re.compile(
-    r"\d{6}[-+A-FU-Y]\d{3}[0-9A-Y](?![\w-])|\d{7,8}-?[A-Z]{1,2}(?![\w-])|"
-    r"[+(\d][\d().\-/ \u00a0\u202f+]{5,32}\d(?:x\d{2,5}(?!\w))?"
+    r"[+(\d](?:(?<=\d)\d{5}[-+A-FU-Y]\d{3}[0-9A-Y](?![\w-])|(?<=\d)\d{6,7}-?[A-Z]{1,2}(?![\w-])|"
+    r"[\d().\-/ \u00a0\u202f+]{5,32}\d(?:x\d{2,5}(?!\w))?)"
 )
 _LETTERS = re.compile(r"[A-Z][A-Z0-9]{1,7}[ -]?\d[A-Z0-9 -]{4,40}")
 _NO_DIGITS = dict.fromkeys((*range(48), *range(58, 128)))

@@ -1,0 +1,1 @@
+"""What the connectors to providers of models share: settings, requests, and how a stream is passed on."""

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
+from broker.ledger.tariff import Bound, Tariff
 from broker.model import MicroUSD
 
 
@@ -40,22 +42,29 @@ class Budget:
     @property
     def account(self) -> str:
         """The key of its balance in the books."""
-        return account_of(self.scope, self.window, self.unit)
+        return self.accounts[0]
 
     @property
     def accounts(self) -> tuple[str, ...]:
         """Every balance that counts against the cap, the present one first."""
-        if self.parts == 1:
-            return (self.account,)
-        name, _, number = self.window.rpartition(":")
-        return tuple(
-            account_of(self.scope, f"{name}:{int(number) - part}", self.unit) for part in range(self.parts)
-        )
+        return _accounts(self.scope, self.window, self.unit, self.parts)
+
+
+@lru_cache(maxsize=8192)  # asked several times for every budget above every call
+def _accounts(scope: str, window: str, unit: Unit, parts: int) -> tuple[str, ...]:
+    if parts == 1:
+        return (account_of(scope, window, unit),)
+    name, _, number = window.rpartition(":")
+    return tuple(account_of(scope, f"{name}:{int(number) - part}", unit) for part in range(parts))
 
 
 def account_of(scope: str, window: str = "", unit: Unit = Unit.USD) -> str:
     """The key of a balance in the books."""
     return f"{scope}#{window}#{unit}" if window or unit is not Unit.USD else scope
+
+
+RATE = "rate:"
+"""What the keys of rates begin with in the books."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +78,7 @@ class Rate:
     @property
     def account(self) -> str:
         """The key in the books under which it is kept when the next call would be on time."""
-        return f"rate:{self.scope}#{self.interval_us}#{self.burst}"
+        return f"{RATE}{self.scope}#{self.interval_us}#{self.burst}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +93,14 @@ class Quote:
     budgets: tuple[Budget, ...]
     tokens: int = 0
     rates: tuple[Rate, ...] = ()
+    tariff: Tariff | None = None
+    """What the tokens of a model cost, at the time it was asked."""
+    bound: Bound | None = None
+    """What it may use at most."""
+
+    def for_nothing(self, call: str) -> "Quote":
+        """That of a call which gets the answer of an earlier one: it keeps to the rates and costs nothing."""
+        return Quote(MicroUSD(0), f"answer:{call}", (), rates=self.rates)
 
     def of(self, unit: Unit) -> int:
         """The worst case in one unit."""
@@ -136,8 +153,7 @@ class Notice:
     wait_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Balance:
+class Balance(NamedTuple):
     """One account: what is spent, what calls in flight hold. `spent + held <= cap` at every moment."""
 
     account: str

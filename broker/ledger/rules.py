@@ -10,6 +10,7 @@
         slow_from: 90                     # from here on calls wait, the longer the less is left
     rates:
       - {scope: "agent:*", calls: 120, per: minute, burst: 20}
+      - {scope: "address:*", calls: 600, per: minute}     # where calls come from; kept as a keyed hash
 
 All that fit a call count; none takes another's place.
 """
@@ -27,7 +28,7 @@ from broker.ledger.interface import Unit
 from broker.ledger.windows import NAMES, Window, window_of
 from broker.patterns import matches
 
-KINDS = ("organisation", "team", "agent", "role", "connector", "tool", "task")
+KINDS = ("organisation", "team", "agent", "role", "connector", "tool", "model", "task", "address")
 _PER_US = {"second": 1_000_000, "minute": 60_000_000, "hour": 3_600_000_000}
 _CALL_CAP = 10**12
 _DEAREST_USD = 10**9
@@ -75,6 +76,11 @@ class BudgetRules:
     budgets: tuple[BudgetRule, ...] = ()
     rates: tuple[RateRule, ...] = ()
     zones: Mapping[str, tzinfo] = field(default_factory=dict[str, tzinfo])
+
+    @property
+    def by_address(self) -> bool:
+        """Whether any rule tells addresses apart."""
+        return any(rule.scope.kind == "address" for rule in (*self.budgets, *self.rates))
 
     def zone(self, organisation: str) -> tzinfo:
         """Where the days of an organisation begin."""
@@ -142,6 +148,8 @@ def _scope(node: Node) -> ScopePattern:
             f"`{node.text()}` is not a scope",
             did_you_mean(kind, KINDS) or f"`<kind>:<name>` with one of {', '.join(KINDS)}, e.g. `agent:*`",
         )
+    if kind == "address" and glob != "*":
+        raise node.error("addresses are kept as keyed hashes only", 'write "address:*": each has its own')
     return ScopePattern(kind, glob)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from broker.ledger.interface import Budget, Unit
-from broker.ledger.windows import PARTS, window_of
+from broker.ledger.windows import PARTS, over, window_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -63,3 +63,44 @@ def test_a_rolling_window_forgets_a_twelfth_at_a_time():
     long_ago = Budget("agent:a", 1, window.at(0, UTC), Unit.USD, window.parts)
     now = Budget("agent:a", 1, window.at(86400 + 2 * 86400 / PARTS, UTC), Unit.USD, window.parts)
     assert long_ago.account not in now.accounts
+
+
+@pytest.mark.parametrize(
+    ("moment", "window", "zone", "turns"),
+    [
+        ("2026-03-01T09:30:15+00:00", "minute", UTC, "2026-03-01T09:31:00+00:00"),
+        ("2026-03-01T09:30:15+00:00", "hour", UTC, "2026-03-01T10:00:00+00:00"),
+        ("2026-12-31T22:30:15+00:00", "day", UTC, "2027-01-01T00:00:00+00:00"),
+        ("2026-12-31T22:30:15+00:00", "month", UTC, "2027-01-01T00:00:00+00:00"),
+        ("2026-10-25T00:30:00+00:00", "day", BERLIN, "2026-10-25T23:00:00+00:00"),  # a day of 25 hours
+        ("2026-10-25T00:30:00+00:00", "hour", BERLIN, "2026-10-25T01:00:00+00:00"),
+        ("2026-03-01T09:30:15+00:00", "24h", UTC, "2026-03-01T10:00:00+00:00"),
+    ],
+)
+def test_it_is_known_when_there_is_room_again(moment: str, window: str, zone, turns: str):
+    found = window_of(window)
+    assert found is not None
+    now = datetime.fromisoformat(moment).timestamp()
+    assert found.turns(now, zone) == datetime.fromisoformat(turns).timestamp()
+    assert window_of("total").turns(now, zone) is None  # type: ignore[union-attr]
+
+
+@given(
+    st.integers(0, 4_000_000_000),
+    st.sampled_from(["minute", "hour", "day", "month", "90m", "30d"]),
+    st.sampled_from([UTC, BERLIN, ZoneInfo("Pacific/Kiritimati"), ZoneInfo("Etc/GMT+12")]),
+)
+def test_a_window_turns_into_another_and_is_not_over_before_that(moment: int, name: str, zone):
+    window = window_of(name)
+    assert window is not None
+    turns = window.turns(moment, zone)
+    assert turns is not None
+    assert moment < turns
+    assert window.at(turns - 1, zone) == window.at(moment, zone) != window.at(turns, zone)
+    assert not over(window.at(moment, zone), turns + (window.seconds or 0))
+    assert over(window.at(moment, zone), moment + 2 * (window.seconds or 0) + 40 * 86400)
+
+
+@pytest.mark.parametrize("text", ["", "day", "day:never", "1m:x", "24h:", "week:1", "b#day:2026-01-01"])
+def test_what_is_no_window_is_never_over(text: str):
+    assert not over(text, 2**40)

@@ -198,13 +198,15 @@ async def _log(
 ) -> dict[str, Any]:
     leaves = bytearray()
     chosen = _Chosen(part.wanted)
-    size = 0
+    size = pruned = 0
     with files.writing(f"{part.folder}/records.jsonl") as write:
         async for record in log.records(name):
             if size == checkpoint.size:
                 break
             leaves += record.leaf
-            if chosen.has(size, record.body):
+            if not record.body and pruned == size:
+                pruned += 1
+            elif chosen.has(size, record.body):
                 write(record.body + b"\n")
             size += 1
             if size % _EVERY == 0:
@@ -220,6 +222,7 @@ async def _log(
         "size": size,
         "first": first,
         "end": end,
+        "pruned": pruned,
         "root": checkpoint.root.hex(),
     }
 

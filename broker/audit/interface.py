@@ -6,7 +6,7 @@ The log knows no capability: whoever has something to record hands it facts as p
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from broker.model import Json
 
@@ -18,6 +18,8 @@ class Event(StrEnum):
     """Every type of record. Closed: a new type is a new version of the format."""
 
     LOG_OPENED = "log.opened"
+    LOG_HEARTBEAT = "log.heartbeat"
+    TENANT_CHECKPOINT = "checkpoint.tenant"
     CALL_INTENT = "call.intent"
     CALL_DENIED = "call.denied"
     CALL_OUTCOME = "call.outcome"
@@ -50,6 +52,11 @@ class Event(StrEnum):
     DEFINITION_QUARANTINED = "definition.quarantined"
     DEFINITION_APPROVED = "definition.approved"
     GUARD_EXCEPTED = "guard.excepted"
+    PAYLOAD_ACCESSED = "payload.accessed"
+    SUBJECT_EXPORTED = "subject.exported"
+    SUBJECT_ERASED = "subject.erased"
+    LOG_PRUNED = "log.pruned"
+    LOG_RESTORED = "log.restored"
 
 
 class Outcome(StrEnum):
@@ -95,8 +102,7 @@ class Receipt:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRecord:
+class StoredRecord(NamedTuple):
     """One record as it lies in the log: `body` are the exact bytes that were hashed."""
 
     seq: int
@@ -117,7 +123,9 @@ class LogHead:
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which records to read; empty fields do not restrict. `last` reads the newest n, in order,
-    `before_seq` none from that sequence number on.
+    `before_seq` none from that sequence number on. `task` means the first records of the calls of a
+    transaction, and the delegations that were made in it or name it as their task; with `root`, the call at
+    the top of a tree in it, all records of the calls of that tree instead.
     """
 
     call: str | None = None
@@ -126,6 +134,39 @@ class Filter:
     from_seq: int = 0
     last: int | None = None
     before_seq: int | None = None
+    task: str | None = None
+    root: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallFilter:
+    """Which ended calls to list; empty fields do not restrict.
+
+    Args:
+        agent: who made them; `tool`: the name they called.
+        outcomes: how they ended.
+        since: Unix microseconds of the end at the earliest; `until`: before which they ended.
+        least_cost, most_cost: micro-USD, both included.
+        from_seq, before_seq: bounds of the record that ended them, the first included.
+    """
+
+    agent: str | None = None
+    tool: str | None = None
+    outcomes: frozenset[Outcome] = field(default_factory=frozenset[Outcome])
+    since: int | None = None
+    until: int | None = None
+    least_cost: int | None = None
+    most_cost: int | None = None
+    from_seq: int = 0
+    before_seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndedCall:
+    """The record that a call began with and the one that ended it; the same where it was refused."""
+
+    begun: StoredRecord
+    ended: StoredRecord
 
 
 class LogReader(Protocol):
@@ -139,6 +180,14 @@ class LogReader(Protocol):
         """The records of a log in order of sequence."""
         ...
 
+    async def calls(self, log: str, where: CallFilter, *, last: int) -> list[EndedCall]:
+        """The newest ended calls that fit, at most `last`, oldest first."""
+        ...
+
+    async def tile(self, log: str, level: int, n: int) -> bytes:
+        """The hashes of a tile (C2SP tlog-tiles), as many as the log holds: up to 256, 32 bytes each."""
+        ...
+
     async def checkpoints(self, log: str) -> list[str]:
         """The signed notes kept for a log, oldest first (C2SP tlog-checkpoint)."""
         ...
@@ -147,8 +196,8 @@ class LogReader(Protocol):
 class CheckpointStore(Protocol):
     """Where signed checkpoints are kept."""
 
-    async def save_checkpoint(self, log: str, size: int, note: str) -> None:
-        """Keep a signed note; the same (log, size) twice is kept once."""
+    async def save_checkpoint(self, log: str, size: int, note: str, leaf: Entry | None = None) -> None:
+        """Keep a signed note *and* append `leaf`, which tells of it; the same (log, size) is kept once."""
         ...
 
 

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from broker.audit.agreements import Agreements
 from broker.audit.interface import Event
 
-_ENDS = frozenset({Event.CALL_OUTCOME, Event.CALL_UNKNOWN})
+_INTENT, _DENIED = Event.CALL_INTENT.value, Event.CALL_DENIED.value
+_ENDS = frozenset({Event.CALL_OUTCOME.value, Event.CALL_UNKNOWN.value})
 
 Account = tuple[str, str, str]
 """Scope, window and unit."""
@@ -14,14 +16,20 @@ class Meaning:
     """Reads records one after the other and says of each what cannot be true.
 
     Every end has one intent before it; a refused call has none; and whenever money was held, no
-    cap that the record names was exceeded by what this log says is spent and held; and a call was
-    made for one that had begun before it.
+    cap that the record names was exceeded by what this log says is spent and held; a call was made
+    for one that had begun before it; and one that stands on an approval was agreed to before, as it
+    was made.
+
+    Where the log does not begin with its first record (`whole` is False) calls may have begun before it,
+    and what was spent before is not known: then neither parents, approvals nor budgets are judged.
     """
 
     def __init__(self) -> None:
+        self.whole = True
         self._open: dict[str, tuple[int, dict[str, Any]]] = {}
         self._ended: set[str] = set()
         self._used: dict[Account, int] = {}
+        self._agreements = Agreements()
 
     @property
     def open_calls(self) -> tuple[str, ...]:
@@ -37,18 +45,22 @@ class Meaning:
 
     def _judge(self, seq: int, body: dict[str, Any]) -> list[str]:
         event = body.get("type")
-        if event == Event.CALL_INTENT:
+        if event == _INTENT:
             return self._begin(body["call"], seq, body)
-        if event == Event.CALL_DENIED:
+        if event == _DENIED:
             return self._refuse(body["call"])
         if event in _ENDS:
             return self._end(body["call"], body)
+        if self.whole and str(event).startswith("approval."):
+            return self._agreements.read(body)
         return []
 
     def _begin(self, call: str, seq: int, body: dict[str, Any]) -> list[str]:
         if call in self._open or call in self._ended:
             return [f"a second beginning of the call `{call}`"]
         wrong = self._misplaced(call, body.get("cause") or {})
+        if self.whole and "approval" in body:
+            wrong += self._agreements.begin(call, body)
         spend: dict[str, Any] = body.get("spend") or {"held": 0, "budgets": []}
         self._open[call] = (seq, spend)
         for budget in spend["budgets"]:
@@ -56,15 +68,17 @@ class Meaning:
             accounts = _accounts(budget)
             self._used[accounts[0]] = self._used.get(accounts[0], 0) + held
             used = sum(self._used.get(account, 0) for account in accounts)
-            if held and cap is not None and used > cap:
+            if self.whole and held and cap is not None and used > cap:
                 unit = budget.get("unit", "micro-USD")
                 wrong.append(f"`{budget['scope']}` held and had spent {used} of {cap} {unit}")
         return wrong
 
     def _misplaced(self, call: str, cause: dict[str, Any]) -> list[str]:
         """A verified parent has begun before its child, and so has the root."""
-        above = [str(cause[key]) for key in ("parent", "root") if cause.get(key, call) != call]
-        missing = [one for one in dict.fromkeys(above) if one not in self._open and one not in self._ended]
+        if not self.whole:
+            return []
+        above = {str(one) for key in ("parent", "root") if (one := cause.get(key, call)) != call}
+        missing = sorted(one for one in above if one not in self._open and one not in self._ended)
         return [f"the call `{call}` was made for `{one}`, which had not begun" for one in missing]
 
     def _refuse(self, call: str) -> list[str]:
@@ -74,6 +88,9 @@ class Meaning:
 
     def _end(self, call: str, body: dict[str, Any]) -> list[str]:
         if call not in self._open:
+            if not self.whole and call not in self._ended:
+                self._ended.add(call)
+                return []
             again = "already has an end" if call in self._ended else "has no beginning"
             return [f"the call `{call}` {again}"]
         seq, spend = self._open.pop(call)

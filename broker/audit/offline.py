@@ -29,6 +29,7 @@ from typing import IO, Any, Dict, Iterator, List, Tuple  # noqa: UP035 - Python 
 
 FORMAT = "broker-audit-export/1"
 RECORD_FORMAT = 1
+SYSTEM_LOG = "system"
 HASH_BYTES = 32
 TICK = 20_000
 Checkpoint = Tuple[str, int, bytes]  # noqa: UP006 - evaluated by Python 3.9
@@ -214,9 +215,11 @@ class Story:
 
     def __init__(self, *, whole: bool) -> None:
         self.open: dict[str, tuple[int, Any]] = {}
+        self.pruned = 0
         self._seen: set[str] = set()
         self._used: dict[Account, int] = {}
         self._whole = whole
+        self._agreements = Agreements(whole=whole)
 
     def read(self, seq: int, body: dict[str, Any]) -> list[str]:
         """What is wrong with this record, given those before it."""
@@ -241,6 +244,8 @@ class Story:
 
     def _judge(self, seq: int, body: dict[str, Any]) -> list[str]:
         kind = body["type"]
+        if kind == "log.pruned" and body["what"] == "records":
+            self.pruned = max(self.pruned, min(int(body["end"]), seq))
         if kind == "call.intent":
             return self._begin(body["call"], seq, body)
         if kind == "call.denied":
@@ -249,6 +254,8 @@ class Story:
             return [f"the call `{body['call']}` was refused, but it has other records"] if known else []
         if kind in ("call.outcome", "call.outcome_unknown"):
             return self._end(body["call"], body)
+        if kind.startswith("approval."):
+            return self._agreements.read(body)
         return []
 
     def _begin(self, call: str, seq: int, body: dict[str, Any]) -> list[str]:
@@ -257,7 +264,7 @@ class Story:
         spend: dict[str, Any] = body.get("spend") or {"held": 0, "budgets": []}
         self._seen.add(call)
         self.open[call] = (seq, spend)
-        wrong: list[str] = []
+        wrong = self._agreements.begin(call, body) if "approval" in body else []
         for budget in spend["budgets"]:
             held, cap, accounts = held_in(spend, budget), budget["cap"], accounts_of(budget)
             self._used[accounts[0]] = self._used.get(accounts[0], 0) + held
@@ -280,6 +287,78 @@ class Story:
         if body.get("intent", seq) != seq:
             return [f"the call `{call}` began with record {seq}, not {body['intent']}"]
         return []
+
+
+REACHES = ("call", "chain", "agent")
+"""The narrowest first; an approval reaches no further than any of those who agreed to it wanted."""
+OVER = {"approval.denied": "denied", "approval.expired": "expired", "approval.revoked": "revoked"}
+
+
+class Agreements:
+    """What humans have agreed to so far, and the calls made on that.
+
+    The transaction is not compared: a task goes on under another token, so two records of it may name it
+    differently. Where an export begins in the middle of a log (`whole` is false) an approval may have been
+    granted before it.
+    """
+
+    def __init__(self, *, whole: bool) -> None:
+        self._whole = whole
+        self._reach: dict[str, int] = {}
+        self._granted: dict[str, dict[str, Any]] = {}
+        self._over: dict[str, str] = {}
+        self._calls: dict[str, str] = {}
+
+    def read(self, body: dict[str, Any]) -> list[str]:
+        """What is wrong with this record of an approval, given those before it."""
+        event = body["type"]
+        if event == "approval.granted":
+            self._agree(body["approval"], body)
+        elif event in OVER:
+            self._over[body["approval"]] = OVER[event]
+        elif event == "approval.used" and self._calls.get(body["approval"]) != body["used_by"]:
+            if not self._whole and body["approval"] not in self._calls:
+                return []
+            return [f"the call `{body['used_by']}` was not made on the approval `{body['approval']}`"]
+        return []
+
+    def begin(self, call: str, body: dict[str, Any]) -> list[str]:
+        """What is wrong with a call that was made on an approval."""
+        approval = body["approval"]
+        made_on = f"the call `{call}` was made on the approval `{approval}`"
+        before, self._calls[approval] = self._calls.get(approval), call
+        granted = self._granted.get(approval)
+        if granted is None and not self._whole:
+            return []
+        if granted is None:
+            return [f"{made_on}, which nobody had granted"]
+        if approval in self._over:
+            return [f"{made_on}, which was {self._over[approval]}"]
+        once = self._reach[approval] == 0
+        if once and before is not None:
+            return [f"{made_on}, which was for one call and used by `{before}`"]
+        other = differing_in(granted, body, once=once)
+        return [f"{made_on}, which was granted for another {what}" for what in other]
+
+    def _agree(self, approval: str, body: dict[str, Any]) -> None:
+        reach = REACHES.index(body["reach"])
+        self._reach[approval] = min(reach, self._reach.get(approval, reach))
+        if not body["missing"]:
+            self._granted[approval] = body
+
+
+def differing_in(granted: dict[str, Any], made: dict[str, Any], *, once: bool) -> list[str]:
+    """In what a call differs from what was granted. One for a single call is for its arguments and hops."""
+    asked, acting = granted["actor"], made["actor"]
+    differing: list[str] = []
+    hops = not once or asked["grants"] == acting.get("grants", [])
+    if not hops or any(asked[key] != acting[key] for key in ("agent", "subject", "chain")):
+        differing.append("actor")
+    if any(granted["what"][key] != made["what"].get(key) for key in ("method", "name", "connector")):
+        differing.append("target")
+    if once and granted["arguments"] != made.get("arguments"):
+        differing.append("set of arguments")
+    return differing
 
 
 def accounts_of(budget: dict[str, Any]) -> list[Account]:
@@ -354,6 +433,7 @@ class Verifier:
         self._export = export
         self._keys = pinned
         self._kept = kept
+        self._told: list[Checkpoint] = []
 
     def run(self) -> None:
         """Check everything."""
@@ -367,8 +447,12 @@ class Verifier:
         for origin, size, _ in kept:
             if origin not in here:
                 self._wrong(origin, size, "a kept checkpoint is of a log that is not in this export")
-        for log in manifest["logs"]:
+        logs = manifest["logs"]
+        for log in sorted(logs, key=lambda log: log["name"] != SYSTEM_LOG):  # which tells of the others
             self._log(log, [checkpoint for checkpoint in kept if checkpoint[0] == log["origin"]])
+        if len(logs) > 1:
+            for origin in sorted({checkpoint[0] for checkpoint in self._told} - here):
+                self._wrong(origin, 0, "the system log tells of a log that is not in this export")
 
     def _wrong(self, log: str, seq: int, what: str) -> None:
         self.problems.append((log, seq, what))
@@ -411,7 +495,8 @@ class Verifier:
         if size != log["size"]:
             self._wrong(name, size, f"the hashes end here, the manifest counts {log['size']} records")
         mine = [checkpoint for checkpoint in stored if checkpoint[0] == log["origin"]]
-        signed, root = self._tree(name, leaves, mine + kept)
+        told = [checkpoint for checkpoint in self._told if checkpoint[0] == log["origin"]]
+        signed, root = self._tree(name, leaves, mine + kept, told)
         calls = self._records(log, leaves)
         self.lines.append(
             f"{name}: {log['end'] - log['first']} records of {size}, root {root.hex()[:16]}…,"
@@ -419,12 +504,16 @@ class Verifier:
         )
         if log["first"]:
             self.lines.append(f"  from #{log['first']} on only: parents and budgets are not judged")
+        if log.get("pruned"):
+            self.lines.append(f"  of the first {log['pruned']} only the hashes: their time was over")
         self.lines += [f"  open: `{call}` since #{seq}" for call, (seq, _) in calls.items()]
 
-    def _tree(self, name: str, leaves: bytes, checkpoints: list[Checkpoint]) -> tuple[int, bytes]:
-        """Compare the tree with what was signed; up to where it agrees, and its root."""
+    def _tree(
+        self, name: str, leaves: bytes, checkpoints: list[Checkpoint], told: list[Checkpoint]
+    ) -> tuple[int, bytes]:
+        """Compare the tree with what was signed, or told; up to where it agrees, and its root."""
         expected: dict[int, set[bytes]] = {}
-        for _, size, root in checkpoints:
+        for _, size, root in checkpoints + told:
             expected.setdefault(size, set()).add(root)
         size, signed, broken = len(leaves) // HASH_BYTES, 0, False
         frontier: list[bytes] = []
@@ -441,7 +530,7 @@ class Verifier:
         most = max(expected, default=0)
         if most > size:
             self._wrong(name, size, f"the log ends here, a signed checkpoint covers {most} records")
-        elif most < size:
+        elif (most := max((one[1] for one in checkpoints), default=0)) < size:
             self._wrong(name, most, "no signed checkpoint covers the records from here on")
         return signed, root_of(frontier)
 
@@ -462,6 +551,10 @@ class Verifier:
             self._wrong(
                 name, min(seq, log["end"]), f"the records end at {seq}, the manifest counts {log['end']}"
             )
+        pruned = int(log.get("pruned", 0))
+        if seq == log["size"] and pruned > story.pruned:
+            what = f"the bodies of records {story.pruned} to {pruned - 1} are gone, and no record says why"
+            self._wrong(name, story.pruned, what)
         return story.open
 
     def _record(self, log: dict[str, Any], seq: int, record: bytes, last: str, story: Story) -> str:
@@ -475,6 +568,8 @@ class Verifier:
             return last
         for what in envelope(body, log["origin"], seq, last):  # pyright: ignore[reportUnknownArgumentType] - JSON
             self._wrong(log["name"], seq, what)
+        if log["name"] == SYSTEM_LOG and body.get("type") == "checkpoint.tenant":  # pyright: ignore[reportUnknownMemberType] - JSON
+            self._told.append((body["origin"], body["size"], bytes.fromhex(body["root"])))  # pyright: ignore[reportUnknownArgumentType] - JSON
         for what in story.read(seq, body):  # pyright: ignore[reportUnknownArgumentType] - JSON
             self._wrong(log["name"], seq, what)
         ts: object = body.get("ts")  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - JSON

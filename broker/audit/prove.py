@@ -5,16 +5,12 @@ A proof is a list of hashes; whoever holds the checkpoint and the record checks 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from broker.audit.checkpoint import Checkpoint
-from broker.audit.interface import LogReader, StoredRecord
-from broker.audit.tree import (
-    consistency_proof,
-    inclusion_proof,
-    leaf_hash,
-    verify_consistency,
-    verify_inclusion,
-)
+from broker.audit.interface import Filter, LogReader, StoredRecord
+from broker.audit.tiles import MissingHashesError, TiledTree
+from broker.audit.tree import leaf_hash, verify_consistency, verify_inclusion
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +48,27 @@ async def prove(
     """Prove that records are in a log and that the log only grew.
 
     Args:
-        log: where the log is read; all its hashes are.
+        log: where the log is read: some tiles of hashes, whatever its length.
         name: the log.
         records: those to prove.
         checkpoint: what the proofs lead to, of this log, its signature already checked.
         since: older checkpoints of this log, their signatures already checked.
     """
-    leaves = [record.leaf async for record in log.records(name)][: checkpoint.size]
-    if len(leaves) < checkpoint.size:
-        cut = f"the log holds {len(leaves)} records, its signed checkpoint covers {checkpoint.size}"
-        return Proof((), (), (cut,))
+    end = [record.seq async for record in log.records(name, Filter(last=1))]
+    if (held := end[0] + 1 if end else 0) < checkpoint.size:
+        return _cut(held, checkpoint)
+    tree = TiledTree(partial(log.tile, name))
     problems: list[str] = []
-    included = [_included(record, leaves, checkpoint, problems) for record in records]
-    extended = [_extended(old, leaves, checkpoint, problems) for old in since]
+    try:
+        included = [await _included(record, tree, checkpoint, problems) for record in records]
+        extended = [await _extended(old, tree, checkpoint, problems) for old in since]
+    except MissingHashesError as error:
+        return Proof((), (), (f"the log does not hold all the hashes of its records: {error}",))
     return Proof(tuple(filter(None, included)), tuple(filter(None, extended)), tuple(problems))
+
+
+def _cut(held: int, checkpoint: Checkpoint) -> Proof:
+    return Proof((), (), (f"the log holds {held} records, its signed checkpoint covers {checkpoint.size}",))
 
 
 def receipt_problems(
@@ -93,25 +96,25 @@ def receipt_problems(
     return wrong
 
 
-def _included(
-    record: StoredRecord, leaves: Sequence[bytes], checkpoint: Checkpoint, problems: list[str]
+async def _included(
+    record: StoredRecord, tree: TiledTree, checkpoint: Checkpoint, problems: list[str]
 ) -> Included | None:
     if record.seq >= checkpoint.size:
         problems.append(f"record {record.seq} is not covered by the checkpoint of {checkpoint.size} records")
         return None
-    path = inclusion_proof(leaves, record.seq)
+    path = await tree.inclusion(record.seq, checkpoint.size)
     if not verify_inclusion(leaf_hash(record.body), record.seq, checkpoint.size, path, checkpoint.root):
         problems.append(f"record {record.seq} is not in the log that was signed at {checkpoint.size} records")
     return Included(record, tuple(path))
 
 
-def _extended(
-    old: Checkpoint, leaves: Sequence[bytes], checkpoint: Checkpoint, problems: list[str]
+async def _extended(
+    old: Checkpoint, tree: TiledTree, checkpoint: Checkpoint, problems: list[str]
 ) -> Extended | None:
     if not 0 < old.size <= checkpoint.size:
         problems.append(f"the older checkpoint covers {old.size} records, the newest {checkpoint.size}")
         return None
-    path = consistency_proof(leaves, old.size)
+    path = await tree.consistency(old.size, checkpoint.size)
     if not verify_consistency(old.size, checkpoint.size, old.root, checkpoint.root, path):
         problems.append(f"the log is not a continuation of the one that was signed at {old.size} records")
     return Extended(old, tuple(path))

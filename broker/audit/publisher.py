@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 
 from broker.audit.checkpoint import BadNote, Checkpoint, Note, Signer
-from broker.audit.interface import Log, LogHead
+from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts, Log, LogHead
 from broker.audit.publication import Publication
 from broker.errors import StorageUnavailable
 
@@ -77,15 +77,23 @@ class Publisher:
     async def _sign(self, heads: list[LogHead], *, at_least: int) -> int:
         count = 0
         for head in heads:
-            if head.size - await self._signed_size(head) < at_least:
-                continue
-            note = self._signer.sign(Checkpoint(head.origin, head.size, head.root))
-            await self._log.save_checkpoint(head.name, head.size, note)
-            self._signed[head.name] = head.size
-            count += 1
+            if head.name != SYSTEM_LOG:
+                count += await self._sign_one(head, at_least=at_least)
+        # Last, so that one checkpoint of the system log vouches for those of all others.
+        heads = await self._log.logs() if count else heads
+        for head in heads:
+            if head.name == SYSTEM_LOG:
+                count += await self._sign_one(head, at_least=1 if count else at_least)
         if self._publication is not None:
             await self._publish(heads, self._publication)
         return count
+
+    async def _sign_one(self, head: LogHead, *, at_least: int) -> int:
+        if head.size - await self._signed_size(head) < at_least:
+            return 0
+        await _sign_and_tell(self._log, self._signer, head)
+        self._signed[head.name] = head.size
+        return 1
 
     async def _publish(self, heads: list[LogHead], publication: Publication) -> None:
         """Write what the file lacks; a file that cannot be written now gets it at the next look."""
@@ -134,6 +142,14 @@ async def newest_note(log: Log, signer: Signer, head: LogHead) -> str:
     note = signer.sign(Checkpoint(head.origin, head.size, head.root))
     await log.save_checkpoint(head.name, head.size, note)
     return note
+
+
+async def _sign_and_tell(log: Log, signer: Signer, head: LogHead) -> None:
+    """Sign where a log stands. The system log tells of it, so that no other log can go back alone."""
+    facts: Facts = {"origin": head.origin, "size": head.size, "root": head.root.hex()}
+    leaf = None if head.name == SYSTEM_LOG else Entry(SYSTEM_LOG, Event.TENANT_CHECKPOINT, facts)
+    note = signer.sign(Checkpoint(head.origin, head.size, head.root))
+    await log.save_checkpoint(head.name, head.size, note, leaf)
 
 
 def _size_of(note: str) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -87,6 +88,7 @@ def origin_of(deployment: str, name: str) -> str:
     return f"{deployment}/audit/{name}"
 
 
+@lru_cache(maxsize=8)  # all records of a commit have the same time
 def timestamp(micros: int) -> str:
     """RFC 3339 in UTC with microseconds."""
     seconds, rest = divmod(micros, 1_000_000)

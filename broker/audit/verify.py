@@ -5,17 +5,29 @@ the file can hash everything anew. So roots are compared with the signed checkpo
 and with those that were `kept` elsewhere.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, cast
 
 import orjson
 
 from broker.audit.checkpoint import BadNote, Checkpoint, Note
-from broker.audit.interface import Event, LogHead, LogReader, StoredRecord
+from broker.audit.interface import SYSTEM_LOG, Event, LogHead, LogReader, StoredRecord
 from broker.audit.meaning import Meaning
+from broker.audit.payloads import PayloadStore
 from broker.audit.record import FORMAT
-from broker.audit.tree import leaf_hash, push, root_of
+from broker.audit.tiles import WIDTH, GrowingTree
+
+Progress = Callable[[str, int, int], None]
+"""Told now and then: the log's name, its records done, its records in all."""
+_OPENED = Event.LOG_OPENED.value
+_PRUNED = Event.LOG_PRUNED.value
+_TENANT = Event.TENANT_CHECKPOINT.value
+
+
+def _untold(_: str, __: int, ___: int) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +41,9 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedLog:
-    """What was found of one log: records read, their root, valid checkpoints, calls without an end."""
+    """What was found of one log: records read, their root, valid checkpoints, calls without an end; and of
+    how many records, from the first, only the hash is left because their time was over.
+    """
 
     name: str
     origin: str
@@ -38,6 +52,7 @@ class VerifiedLog:
     checkpoints: int
     signed_size: int
     open_calls: tuple[str, ...]
+    pruned: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +68,32 @@ class Report:
         return not self.problems
 
 
-async def verify(log: LogReader, *, keys: Sequence[bytes], kept: Sequence[str] = ()) -> Report:
+async def verify(
+    log: LogReader,
+    *,
+    keys: Sequence[bytes],
+    kept: Sequence[str] = (),
+    payloads: PayloadStore | None = None,
+    progress: Progress = _untold,
+) -> Report:
     """Read every log to its end and check it.
 
     Args:
         log: where the records are.
         keys: the Ed25519 public keys (32 raw bytes) whose checkpoints are believed.
         kept: signed notes that were kept outside the store, of any log.
+        payloads: what was said in calls, held against what the log commits to.
+        progress: told now and then how far it is.
     """
-    heads = await log.logs()
+    heads = sorted(await log.logs(), key=lambda head: (head.name != SYSTEM_LOG, head.name))
     problems: list[Problem] = []
     outside = _kept_notes(kept, keys, {head.origin for head in heads}, problems)
     found: list[VerifiedLog] = []
+    told: list[Checkpoint] = []
     for head in heads:
-        reading = _Reading(head)
+        reading = _Reading(head, told)
         signed = [c for c in outside if c.origin == head.origin]
+        reading.expect([c for c in told if c.origin == head.origin])
         signed += reading.believed(await log.checkpoints(head.name), keys)
         reading.expect(signed)
         async for record in log.records(head.name):
@@ -75,24 +101,37 @@ async def verify(log: LogReader, *, keys: Sequence[bytes], kept: Sequence[str] =
                 await _grown(log, head, record, problems)
                 break
             reading.read(record)
+            if (record.seq + 1) % WIDTH == 0:
+                reading.tile(await log.tile(head.name, 0, record.seq // WIDTH))
+                progress(head.name, record.seq + 1, head.size)
         found.append(reading.finish(len(signed)))
         problems += reading.problems
-    return Report(tuple(found), tuple(problems))
+    gone = sorted({c.origin for c in told} - {head.origin for head in heads})
+    problems += [Problem(origin, 0, "the system log tells of a log that is not here") for origin in gone]
+    if payloads is not None:
+        problems += [
+            Problem(name, seq, "what is kept of the call is not what the record commits to")
+            async for name, seq in payloads.broken()
+        ]
+    return Report(tuple(sorted(found, key=lambda log: log.name)), tuple(problems))
 
 
 class _Reading:
     """One log, read from its first record to its last."""
 
-    def __init__(self, head: LogHead) -> None:
+    def __init__(self, head: LogHead, told: list[Checkpoint]) -> None:
         self.problems: list[Problem] = []
         self._head = head
         self._next = 0
-        self._frontier: list[bytes] = []
+        self._tree = GrowingTree()
         self._last_ts = ""
         self._expected: dict[int, Checkpoint] = {}
         self._signed = 0
         self._broken = False
         self._meaning = Meaning()
+        self._told = told if head.name == SYSTEM_LOG else None
+        self._gone = 0
+        self._pruned = 0
 
     def believed(self, notes: Sequence[str], keys: Sequence[bytes]) -> list[Checkpoint]:
         """The checkpoints among these notes that one of the keys has signed for this log."""
@@ -118,25 +157,40 @@ class _Reading:
 
     def read(self, record: StoredRecord) -> None:
         """Take the next record in."""
-        if record.seq != self._next:
+        seq, leaf, body = record.seq, record.leaf, record.body
+        if seq != self._next:
             self._broken = True
-            self._report(self._next, f"record {self._next} is missing: the next one is {record.seq}")
-        if leaf_hash(record.body) != record.leaf:
-            self._report(record.seq, "the record does not have the hash it was stored with")
-        self._check_body(record)
+            self._report(self._next, f"record {self._next} is missing: the next one is {seq}")
+        if not body and seq == self._gone:
+            self._gone += 1
+            self._meaning.whole = False
+        else:
+            if sha256(b"\0" + body).digest() != leaf:
+                self._report(seq, "the record does not have the hash it was stored with")
+            self._check_body(seq, body)
         if not self._broken:
-            push(self._frontier, self._next, record.leaf)
-        self._next = record.seq + 1
-        self._compare()
+            self._tree.add(leaf)
+        self._next = seq + 1
+        if self._next in self._expected:
+            self._compare()
+
+    def tile(self, kept: bytes) -> None:
+        """Compare the hashes of the last full tile with those that are kept for proofs."""
+        if kept and not self._broken and kept != self._tree.last_tile:
+            first = self._next - WIDTH
+            self._report(first, f"the hashes kept of the records from {first} on are not theirs")
 
     def finish(self, checkpoints: int) -> VerifiedLog:
         """Compare the end of the log with its head and with what was signed."""
-        root = root_of(self._frontier)
+        root = self._tree.root
         if self._next < self._head.size:
             self._broken = True
             self._report(self._next, f"the log ends here, its head counts {self._head.size} records")
         if not self._broken and root != self._head.root:
             self._report(self._signed, "the records from here on do not have the root in the log's head")
+        if self._gone > self._pruned:
+            gone = f"the bodies of records {self._pruned} to {self._gone - 1} are gone"
+            self._report(self._pruned, f"{gone}, and no record says why")
         ahead = [size for size in self._expected if size > self._next]
         if ahead:
             self._report(self._next, f"the log ends here, a signed checkpoint covers {max(ahead)} records")
@@ -148,28 +202,59 @@ class _Reading:
             checkpoints,
             self._signed,
             self._meaning.open_calls,
+            self._gone,
         )
 
     def _compare(self) -> None:
         expected = self._expected.get(self._next)
         if expected is None or self._broken:
             return
-        if root_of(self._frontier) == expected.root:
+        if self._tree.root == expected.root:
             self._signed = self._next
             return
         self._broken = True
         last = self._next - 1
         self._report(self._signed, f"records {self._signed} to {last} are not those that were signed")
 
-    def _check_body(self, record: StoredRecord) -> None:
-        fields = _parsed(record.body)
-        if fields is None:
-            self._report(record.seq, "the record is not a JSON object")
+    def _check_body(self, seq: int, body: bytes) -> None:
+        try:
+            fields: Any = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            fields = None
+        if not isinstance(fields, dict):
+            self._report(seq, "the record is not a JSON object")
             return
-        for what in self._envelope(fields, record.seq):
-            self._report(record.seq, what)
-        for what in self._meaning.read(record.seq, fields):
-            self._report(record.seq, what)
+        known = cast("dict[str, Any]", fields)
+        ts = known.get("ts")
+        if not self._as_set(known, seq, ts):
+            for what in self._envelope(known, seq):
+                self._report(seq, what)
+        if isinstance(ts, str):
+            self._last_ts = ts
+        if known.get("type") == _PRUNED and known.get("what") == "records":
+            self._pruned = max(self._pruned, min(int(known.get("end", 0)), seq))
+        for what in self._meaning.read(seq, known):
+            self._report(seq, what)
+        if self._told is not None and known.get("type") == _TENANT:
+            self._tell(seq, known, self._told)
+
+    def _tell(self, seq: int, body: dict[str, Any], told: list[Checkpoint]) -> None:
+        """Take in what the system log says of another log."""
+        try:
+            told.append(Checkpoint(str(body["origin"]), int(body["size"]), bytes.fromhex(body["root"])))
+        except (KeyError, TypeError, ValueError):
+            self._report(seq, "the record lacks what a record of its type has")
+
+    def _as_set(self, body: dict[str, Any], seq: int, ts: object) -> bool:
+        """Whether the log's own fields are all as they should be; `_envelope` says what is not."""
+        return (
+            body.get("v") == FORMAT
+            and body.get("seq") == seq
+            and body.get("log") == self._head.origin
+            and (body.get("type") == _OPENED) == (seq == 0)
+            and isinstance(ts, str)
+            and ts >= self._last_ts
+        )
 
     def _envelope(self, body: dict[str, Any], seq: int) -> list[str]:
         """What is wrong with the fields that the log itself has set."""
@@ -187,19 +272,10 @@ class _Reading:
             return [*wrong, "the record has no time"]
         if ts < self._last_ts:
             wrong.append("the record is older than the one before it")
-        self._last_ts = ts
         return wrong
 
     def _report(self, seq: int, what: str) -> None:
         self.problems.append(Problem(self._head.name, seq, what))
-
-
-def _parsed(body: bytes) -> dict[str, Any] | None:
-    try:
-        value: object = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
 async def _grown(log: LogReader, head: LogHead, record: StoredRecord, problems: list[Problem]) -> None:

@@ -1,7 +1,7 @@
 """Do all budgets above a call hold its worst case? The same answer and the same sentence in every backend."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from broker.errors import Because, BudgetExceeded, RateLimited
 from broker.ledger.interface import Balance, Budget, Notice, Quote, Rate, Unit
@@ -13,8 +13,7 @@ SLOWEST_MS = 5_000
 """How long a call waits before a budget that is all but used up, in milliseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """How much of a cap is spent and held."""
 
     spent: int
@@ -28,8 +27,16 @@ class Use:
 
 def use_of(budget: Budget, balance_of: Callable[[str], Balance]) -> Use:
     """What of a budget is spent and held in its window."""
-    balances = [balance_of(account) for account in budget.accounts]
-    return Use(sum(b.spent for b in balances), sum(b.held for b in balances))
+    accounts = budget.accounts
+    if len(accounts) == 1:
+        balance = balance_of(accounts[0])
+        return Use(balance.spent, balance.held)
+    spent = held = 0
+    for account in accounts:
+        _, more_spent, more_held = balance_of(account)
+        spent += more_spent
+        held += more_held
+    return Use(spent, held)
 
 
 def check(quote: Quote, balance_of: Callable[[str], Balance]) -> None:

@@ -4,15 +4,19 @@ from dataclasses import dataclass
 
 from broker.allowances import AllowanceStore
 from broker.audit.interface import Log
+from broker.audit.payloads import PayloadStore
+from broker.backups import BackupStore
 from broker.consents import ApprovalKeeper
 from broker.credentials import CredentialStore
 from broker.definitions import PinStore
 from broker.flow.interface import FlowStore
 from broker.grants import GrantKeeper
+from broker.idempotency import FirstCalls
 from broker.identity.interface import AgentStore, KeyStore, ReplayStore, Standing
 from broker.journal import JournalStore
 from broker.ledger.interface import LedgerReader
 from broker.operators import OperatorKeeper
+from broker.retention import PruningStore
 from broker.signals import Signals
 
 
@@ -35,3 +39,7 @@ class Store:
     ledger: LedgerReader
     signals: Signals
     flow: FlowStore
+    payloads: PayloadStore
+    pruning: PruningStore
+    backups: BackupStore
+    first_calls: FirstCalls

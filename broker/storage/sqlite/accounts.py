@@ -8,11 +8,16 @@ from dataclasses import dataclass
 import orjson
 
 from broker.audit.interface import Entry
-from broker.ledger.interface import Balance, Notice, Quote, Settlement, Unit
+from broker.ledger.interface import RATE, Balance, Notice, Quote, Settlement, Unit
 from broker.ledger.rates import after
+from broker.ledger.windows import over
 from broker.model import MicroUSD
 from broker.storage import budgets
 from broker.storage.sqlite.connection import Connection
+
+MICRO = 1_000_000
+_AT_ONCE = 2000
+"""How many accounts are looked at in one transaction when those of the past are forgotten."""
 
 _MOST_BALANCES = 100_000
 """How many balances are kept in memory. Windows come and go, so there is no end to them."""
@@ -113,6 +118,19 @@ class Accounts:
         """Count one more in an account that is not about money."""
         self._set(account, self.counted(account) + 1)
 
+    def forget_past(self, after: str, now: int) -> str | None:
+        """See `JournalStore.forget_windows`; `now` is Unix time in microseconds."""
+        rows = self._connection.execute(
+            "select account, spent, held from budget where account > ? order by account limit ?",
+            (after, _AT_ONCE),
+        ).fetchall()
+        gone = [row[0] for row in rows if row[0] not in self._changed and _is_past(Balance(*row), now)]
+        self._connection.executemany("delete from budget where account = ?", [(one,) for one in gone])
+        for account in gone:
+            self._balances.pop(account, None)
+            self._levels.pop(account, None)
+        return rows[-1][0] if len(rows) == _AT_ONCE else None
+
     def flush(self) -> None:
         """Write what has changed."""
         if self._opened:
@@ -181,6 +199,14 @@ class Accounts:
                 for call, held, parts in rows
             }
         return self._open
+
+
+def _is_past(balance: Balance, now: int) -> bool:
+    """Whether an account is as good as one that was never used."""
+    if balance.account.startswith(RATE):
+        return balance.spent <= now
+    _, *window_and_unit = balance.account.rsplit("#", 2)
+    return not balance.held and len(window_and_unit) == 2 and over(window_and_unit[0], now / MICRO)
 
 
 def read_balance(connection: Connection, account: str) -> Balance:

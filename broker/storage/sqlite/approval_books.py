@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import orjson
 
+from broker.approvals.answers import unknown
 from broker.approvals.interface import Approval, ApprovalId, State
 from broker.approvals.judgement import Verdict, check_usable
 from broker.audit.interface import Entry
-from broker.consents import Judge, unknown
+from broker.consents import Judge
 from broker.errors import Denied
 from broker.storage.sqlite.approval_rows import COLUMNS, approval_of, row_of
 from broker.storage.sqlite.connection import Connection

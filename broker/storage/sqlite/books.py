@@ -23,11 +23,15 @@ from broker.storage.sqlite.agent_rows import COLUMNS, INSERT, UPDATE, agent_of, 
 from broker.storage.sqlite.approval_books import ApprovalBooks
 from broker.storage.sqlite.connection import Connection
 from broker.storage.sqlite.credential_books import CredentialBooks
+from broker.storage.sqlite.first_call_books import FirstCallBooks
 from broker.storage.sqlite.flow_books import FlowBooks
 from broker.storage.sqlite.grant_books import GrantBooks
+from broker.storage.sqlite.keyring import KeyRing
 from broker.storage.sqlite.logs import MICRO, Logs
 from broker.storage.sqlite.operator_books import OperatorBooks
+from broker.storage.sqlite.payload_books import PayloadBooks
 from broker.storage.sqlite.pin_books import PinBooks
+from broker.storage.sqlite.pruning_books import PruningBooks
 from broker.storage.sqlite.sightings import Sightings
 from broker.storage.sqlite.standing import Standing
 
@@ -35,7 +39,16 @@ from broker.storage.sqlite.standing import Standing
 class Books:
     """The writer's side of the file. Every operation runs between `begin` and `commit`."""
 
-    def __init__(self, connection: Connection, *, deployment: str, node: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        keys: KeyRing,
+        *,
+        deployment: str,
+        node: str,
+        clock: Clock,
+        keeps: bool = False,
+    ) -> None:
         self._connection = connection
         self._clock = clock
         self._logs = Logs(connection, deployment=deployment, node=node)
@@ -45,9 +58,12 @@ class Books:
         self.approvals = ApprovalBooks(connection, self._logs)
         self.operators = OperatorBooks(connection, self._logs)
         self.pins = PinBooks(connection, self._logs)
+        self.payloads = PayloadBooks(connection, self._logs, keys, keeps=keeps)
+        self.pruning = PruningBooks(connection, self._logs, keys, self.payloads)
         self._standing = Standing(connection)
         self._sightings = Sightings(connection)
         self._flow = FlowBooks(connection)
+        self._first_calls = FirstCallBooks(connection)
         self._version = -1
 
     def begin(self) -> None:
@@ -64,6 +80,7 @@ class Books:
         self._logs.flush()
         self._accounts.flush()
         self._flow.flush()
+        self.payloads.flush()
         self._connection.execute("commit")
 
     def rollback(self) -> None:
@@ -82,13 +99,17 @@ class Books:
         self._check_hops(principal.grants)
         if opening.used is not None:
             self.approvals.check(opening.used[0])
+        if opening.claim is not None:
+            self._first_calls.check(opening.claim, self._logs.now // MICRO)
         self._accounts.check(opening.quote, self._logs.now)
         if opening.step is not None:
             self._flow.check(opening.step)
-        receipt = self._logs.append(opening.intent)
+        receipt = self.payloads.append(opening.intent, opening.sent)
         self._accounts.hold(call, opening.quote, opening.intent, self._logs.now)
         if opening.used is not None:
             self.approvals.use(*opening.used)
+        if opening.claim is not None:
+            self._first_calls.take(opening.claim, call, self._logs.now // MICRO)
         notices = self._notices(opening)
         if opening.step is not None:
             self._flow.take(opening.step)
@@ -125,10 +146,12 @@ class Books:
             if receipt is None:
                 raise InvalidRequest(f"the call `{closing.call}` was never opened")
             return receipt
-        receipt = self._logs.append(closing.terminal)
+        receipt = self.payloads.append(closing.terminal, closing.released)
         self._accounts.settle(closing.call, closing.settlement)
         if closing.seen is not None:
             self._flow.see(closing.seen)
+        if closing.ending is not None:
+            self._first_calls.end(closing.call, closing.ending)
         return receipt
 
     def override_budget(self, override: Override, entry: Entry) -> None:
@@ -146,6 +169,10 @@ class Books:
                 override.by,
             ),
         )
+
+    def forget_windows(self, after: str) -> str | None:
+        """See `JournalStore.forget_windows`."""
+        return self._accounts.forget_past(after, self._logs.now)
 
     def declassify(
         self, transaction: str, labels: frozenset[str], entry: Callable[[frozenset[str]], Entry]
@@ -221,14 +248,17 @@ class Books:
             (key.kid, key.use.value, key.material, key.created_at, key.state.value, key.not_after),
         )
 
-    def save_checkpoint(self, log: str, size: int, note: str) -> None:
+    def save_checkpoint(self, log: str, size: int, note: str, leaf: Entry | None) -> None:
         """See `CheckpointStore.save_checkpoint`."""
         number = self._logs.number_of(log)
         if number is None:
             raise InvalidRequest(f"there is no log `{log}` to keep a checkpoint of")
-        self._connection.execute(
-            "insert into audit_ckpt values (?, ?, ?) on conflict do nothing", (number, size, note)
-        )
+        new = self._connection.execute(
+            "insert into audit_ckpt values (?, ?, ?) on conflict do nothing returning size",
+            (number, size, note),
+        ).fetchone()
+        if new is not None and leaf is not None:
+            self._logs.append(leaf)
 
     def _has_agent(self, agent_id: AgentId) -> bool:
         row = self._connection.execute("select 1 from agent where id = ?", (agent_id,)).fetchone()
@@ -240,3 +270,4 @@ class Books:
         self._standing.forget()
         self._sightings.forget()
         self._flow.forget()
+        self.payloads.forget()

@@ -19,6 +19,8 @@ APPLICATION_ID = 0x62726B72
 """What the file says it is (`pragma application_id`): "brkr"."""
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _COMMON = f"pragma busy_timeout={BUSY_MS}; pragma mmap_size=0; pragma trusted_schema=off"
+_SHREDDING = "pragma secure_delete=on"
+"""What is deleted is overwritten: people ask for it."""
 _DURABLE = (
     "pragma synchronous=full; pragma fullfsync=1; pragma checkpoint_fullfsync=1; pragma foreign_keys=on;"
     f" pragma wal_autocheckpoint={CHECKPOINT_PAGES}"
@@ -111,7 +113,14 @@ def prepare(path: Path) -> None:
 def connect_writer(path: Path) -> Connection:
     """A connection that commits durably: synchronous=FULL, and F_FULLFSYNC where there is one."""
     connection = _connect(path)
-    _run(connection, f"{_COMMON}; {_DURABLE}")
+    _run(connection, f"{_COMMON}; {_DURABLE}; {_SHREDDING}")
+    return connection
+
+
+def connect_keys(path: Path) -> Connection:
+    """A connection to the file of keys, as durable as that of the writer."""
+    connection = _connect(path)
+    _run(connection, f"{_COMMON}; pragma journal_mode=wal; {_DURABLE}; {_SHREDDING}")
     return connection
 
 

@@ -15,7 +15,7 @@ from broker.flow.tally import Tally
 from broker.model import Origin
 from broker.storage.sqlite.connection import Connection
 
-MARKS = {Origin.TASK: 0, Origin.TRUSTED: 1, Origin.UNTRUSTED: 2}
+MARKS = {Origin.TASK: 0, Origin.TRUSTED: 1, Origin.UNTRUSTED: 2, Origin.OWN: 3}
 COUNTED = 9
 
 KEPT_S = 7 * 86400
@@ -95,6 +95,8 @@ class FlowBooks:
         row = self._row(seen.transaction)
         if row is None:  # swept away while the call was open
             return
+        if seen.own is not None:
+            self._see(seen.transaction, row, seen.own)
         self._see(seen.transaction, row, seen.sightings)
         row.version += 1
         if row.reading != seen.reading:

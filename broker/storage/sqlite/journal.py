@@ -53,6 +53,10 @@ class SqliteJournal:
         """See `JournalStore`."""
         await self._writer.run(lambda books: books.override_budget(override, entry))
 
+    async def forget_windows(self, after: str) -> str | None:
+        """See `JournalStore`."""
+        return await self._writer.run(lambda books: books.forget_windows(after))
+
     async def declassify(
         self, transaction: str, labels: frozenset[str], entry: Callable[[frozenset[str]], Entry]
     ) -> frozenset[str]:

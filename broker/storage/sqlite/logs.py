@@ -6,10 +6,10 @@ might not be what the file says: after a failed commit and after a commit of ano
 
 from broker.audit.interface import Entry, Event, Receipt
 from broker.audit.record import GrowingLog, Written, opened, origin_of
+from broker.storage.sqlite.call_index import CallIndex
 from broker.storage.sqlite.connection import Connection
+from broker.storage.sqlite.tiles import SEQ_BITS, Tiles
 
-SEQ_BITS = 40
-"""`audit_rec.id` is `(log << SEQ_BITS) | seq`."""
 SEQ_MASK = (1 << SEQ_BITS) - 1
 HASH_BYTES = 32
 MICRO = 1_000_000
@@ -27,6 +27,8 @@ class Logs:
         self._logs: dict[str, tuple[int, GrowingLog]] = {}
         self._grown: dict[int, GrowingLog] = {}
         self._rows: list[_Row] = []
+        self._index = CallIndex(connection)
+        self._tiles = Tiles(connection)
         self.now = 0
         """Unix microseconds of this transaction."""
 
@@ -35,6 +37,8 @@ class Logs:
         self._logs.clear()
         self._grown.clear()
         self._rows.clear()
+        self._index.forget()
+        self._tiles.forget()
 
     def append(self, entry: Entry) -> Receipt:
         """Add a record; the first of a log opens it.
@@ -73,8 +77,15 @@ class Logs:
             " size = excluded.size, ts = excluded.ts, frontier = excluded.frontier, root = excluded.root",
             [(n, g.size, g.ts, b"".join(g.frontier), g.head.root) for n, g in self._grown.items()],
         )
+        self._index.flush()
+        for number, log in self._grown.items():
+            self._tiles.extend(number, log.size)
         self._rows.clear()
         self._grown.clear()
+
+    def key_of(self, receipt: Receipt) -> int:
+        """The `audit_rec.id` of a record that was appended in this transaction."""
+        return (self._logs[receipt.log][0] << SEQ_BITS) | receipt.index
 
     def number_of(self, name: str) -> int | None:
         """The number of a log in the file."""
@@ -97,6 +108,7 @@ class Logs:
         row = (key, written.ts, entry.event.value, entry.call, entry.agent, written.leaf, written.body)
         self._rows.append(row)
         self._grown[number] = log
+        self._index.note(key, entry)
 
     def _load(self, name: str) -> tuple[int, GrowingLog] | None:
         row = self._connection.execute(

@@ -1,5 +1,8 @@
 import stat
+import subprocess
+import sys
 import zipfile
+from datetime import datetime
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -94,3 +97,18 @@ async def test_a_place_that_cannot_be_written_is_named(store, tmp_path):
     for name in ("file/out", "file/out.zip"):
         with pytest.raises(ConfigurationError, match="cannot write"):
             await exported(store, tmp_path / name)
+
+
+@pytest.mark.parametrize(("told", "code"), [(3, 0), (2, 1)])
+async def test_an_export_of_a_log_whose_oldest_bodies_are_gone_proves_the_rest(store, tmp_path, told, code):
+    facts = {"what": "records", "first": 0, "end": told, "days": 400}
+    times = [record.body.split(b'"ts":"')[1][:27].decode() async for record in store.log.records("acme")]
+    before = int(datetime.fromisoformat(times[3]).timestamp() * 1_000_000)
+    await store.pruning.prune_records("acme", before, lambda *_: Entry("acme", Event.LOG_PRUNED, facts))
+    counts, _ = await exported(store, tmp_path / "out")
+    assert counts == {"acme": 5}
+    verifier = [sys.executable, tmp_path / "out" / "verify.py"]
+    done = subprocess.run(verifier, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "of the first 3 only the hashes" in done.stdout
+    assert ("acme #2: the bodies of records 2 to 2 are gone" in done.stdout) == bool(code)

@@ -1,18 +1,23 @@
 from collections.abc import AsyncGenerator
+from contextlib import closing
 from pathlib import Path
 
 import anyio
+import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker.audit.checkpoint import Checkpoint, Note, Signer, notes_in
-from broker.audit.interface import Entry, Event, Log
+from broker.audit.interface import Entry, Event, Filter, Log
 from broker.audit.publication import Publication
 from broker.audit.publisher import EVERY_RECORDS, EVERY_S, Publisher, newest_note
+from broker.audit.verify import verify
 from broker.errors import ConfigurationError, StorageUnavailable
 from broker.storage.sqlite import open_store
+from broker.storage.sqlite.connection import connect_writer
 from broker.storage.store import Store
 
+TENANT = Event.TENANT_CHECKPOINT
 SIGNER = Signer(Ed25519PrivateKey.generate())
 
 
@@ -39,6 +44,10 @@ async def sizes(store: Store, log: str = "acme") -> list[int]:
     return [Note.parse(note).checkpoint.size for note in await store.log.checkpoints(log)]
 
 
+def of_acme(file: Path) -> list[str]:
+    return [note for note in notes_in(file.read_text()) if note.startswith("broker.test/audit/acme\n")]
+
+
 async def test_a_minute_after_the_first_change_every_changed_log_is_signed(store: Store):
     clock = Seconds()
     publisher = Publisher(store.log, SIGNER, monotonic=clock)
@@ -46,7 +55,7 @@ async def test_a_minute_after_the_first_change_every_changed_log_is_signed(store
     await append(store, log="zenith")
     assert await publisher.publish_due() == 0
     clock.now += EVERY_S
-    assert await publisher.publish_due() == 2
+    assert await publisher.publish_due() == 3, "both, and the system log that tells of them"
     assert (await sizes(store), await sizes(store, "zenith")) == ([2], [2])
     heads = {head.origin: head.root for head in await store.log.logs()}
     for log in ("acme", "zenith"):
@@ -71,7 +80,7 @@ async def test_a_thousand_records_are_signed_before_the_minute_is_over(store: St
     await append(store, EVERY_RECORDS - 2)
     assert await publisher.publish_due() == 0
     await append(store)
-    assert await publisher.publish_due() == 1
+    assert await publisher.publish_due() == 2
     assert await sizes(store) == [EVERY_RECORDS]
 
 
@@ -88,7 +97,7 @@ async def test_what_is_left_is_signed_when_the_broker_stops(store: Store):
 async def test_a_spoilt_checkpoint_does_not_stop_new_ones(store: Store):
     await append(store)
     await store.log.save_checkpoint("acme", 1, "spoilt")
-    assert await Publisher(store.log, SIGNER).publish() == 1
+    assert await Publisher(store.log, SIGNER).publish() == 2
 
 
 async def test_a_store_that_is_down_is_tried_again(store: Store, caplog: pytest.LogCaptureFixture):
@@ -154,7 +163,7 @@ async def test_every_checkpoint_is_published_once_to_a_file_that_only_grows(stor
         await publisher.publish()
         await publisher.publish()
         assert file.read_text().startswith(before)
-    stored = [*await store.log.checkpoints("acme"), *await store.log.checkpoints("zenith")]
+    stored = [note for log in ("acme", "zenith", "system") for note in await store.log.checkpoints(log)]
     assert sorted(notes_in(file.read_text())) == sorted(stored)
 
 
@@ -167,13 +176,46 @@ async def test_what_could_not_be_published_is_published_later(
     (folder / "published").unlink()
     folder.rmdir()
     await append(store)
-    assert await publisher.publish() == 1
+    assert await publisher.publish() == 2
     assert "could not be published" in caplog.text
     folder.mkdir()
     assert await publisher.publish() == 0
-    assert notes_in((folder / "published").read_text()) == await store.log.checkpoints("acme")
+    assert of_acme(folder / "published") == await store.log.checkpoints("acme")
 
 
 def test_a_file_that_cannot_be_published_to_is_named(tmp_path: Path):
     with pytest.raises(ConfigurationError, match="publish_to"):
         Publication(tmp_path / "no" / "such")
+
+
+async def test_the_system_log_tells_of_every_other_logs_checkpoint_and_is_signed_after_it(store: Store):
+    await append(store)
+    await Publisher(store.log, SIGNER).publish()
+    heads = {head.name: head for head in await store.log.logs()}
+    told = [r.body async for r in store.log.records("system", Filter(events=frozenset({TENANT})))]
+    (fact,) = map(orjson.loads, told)
+    assert (fact["origin"], fact["size"], fact["root"]) == (
+        heads["acme"].origin,
+        heads["acme"].size,
+        heads["acme"].root.hex(),
+    )
+    assert await sizes(store, "system") == [heads["system"].size]
+
+
+async def test_a_log_that_alone_went_back_is_found_by_what_the_system_log_tells(tmp_path: Path):
+    path = tmp_path / "broker.db"
+    async with open_store(path, deployment="broker.test", serve=True) as store:
+        await append(store, 5)
+        await Publisher(store.log, SIGNER).publish()
+        (root,) = [r.leaf async for r in store.log.records("acme") if r.seq == 0]
+    with closing(connect_writer(path)) as connection:  # everything of `acme` as it was after its first record
+        acme = connection.execute("select id from audit_log where name = 'acme'").get
+        connection.execute("delete from audit_rec where id >> 40 = ? and id & 1099511627775 > 0", (acme,))
+        connection.execute("delete from audit_ckpt where log = ?", (acme,))
+        connection.execute(
+            "update audit_head set size = 1, frontier = ?, root = ? where log = ?", (root, root, acme)
+        )
+    async with open_store(path, deployment="broker.test", serve=True) as store:
+        report = await verify(store.log, keys=[SIGNER.public])
+        assert [(one.log, one.seq) for one in report.problems] == [("acme", 1)]
+        assert "a signed checkpoint covers 6 records" in report.problems[0].what

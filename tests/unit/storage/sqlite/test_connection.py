@@ -31,6 +31,10 @@ async def test_the_state_is_readable_by_its_owner_alone(tmp_path: Path):
             "broker.db-wal",
             "broker.db-shm",
             "broker.db.lock",
+            "keys.db",
+            "keys.db-wal",
+            "keys.db-shm",
+            "payload.key",
         }
 
 

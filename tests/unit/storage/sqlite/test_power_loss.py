@@ -93,7 +93,7 @@ async def write_until_the_power_fails(
     receipts: list[str] = []
     cuts: list[tuple[Path, list[str]]] = []
     numbers = itertools.count()
-    async with open_store(path, deployment="broker.test", serve=True) as store:
+    async with open_store(path, deployment="broker.test", serve=True, payload_key=bytes(32)) as store:
 
         async def append() -> None:
             entry = Entry("acme", Event.CALL_DENIED, {"text": "x" * 700}, f"c{next(numbers)}", "a")
@@ -109,7 +109,7 @@ async def write_until_the_power_fails(
 
 async def missing(path: Path, receipts: list[str]) -> int:
     """How many acknowledged records are not in the file; what is in it has to verify."""
-    async with open_store(path, deployment="broker.test", serve=True) as store:
+    async with open_store(path, deployment="broker.test", serve=True, payload_key=bytes(32)) as store:
         report = await verify(store.log, keys=[])
         assert report.problems == ()
         left = {record.leaf.hex() async for record in store.log.records("acme")}

@@ -16,6 +16,7 @@ from broker.model import MicroUSD
 from broker.storage.sqlite import open_store
 from broker.storage.sqlite.books import Books
 from broker.storage.sqlite.connection import Connection, connect_reader, connect_writer, prepare
+from broker.storage.sqlite.keyring import KeyRing
 from broker.storage.sqlite.writer import BACKLOG, BATCH, Writer
 from tests.contract.words import NOBODY
 
@@ -29,8 +30,9 @@ def entry(call: str, event: Event = Event.CALL_DENIED, text: str = "") -> Entry:
 class CountingBooks(Books):
     """The real books, which also count commits and can be held up before one."""
 
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection, deployment="broker.test", node="n1", clock=lambda: 1_700_000_000.0)
+    def __init__(self, connection: Connection, keys: KeyRing) -> None:
+        clock = lambda: 1_700_000_000.0  # noqa: E731
+        super().__init__(connection, keys, deployment="broker.test", node="n1", clock=clock)
         self.commits = 0
         self.may_begin = threading.Event()
         self.may_begin.set()
@@ -48,13 +50,15 @@ class CountingBooks(Books):
 async def writing(path: Path) -> AsyncGenerator[tuple[Writer, CountingBooks, Connection]]:
     prepare(path)
     connection = connect_writer(path)
-    books = CountingBooks(connection)
+    keys = KeyRing(path.with_name("keys.db"), bytes(32))
+    books = CountingBooks(connection, keys)
     writer = Writer(books)
     try:
         yield writer, books, connection
     finally:
         books.may_begin.set()
         await writer.close()
+        keys.close()
         connection.close()
 
 
@@ -147,7 +151,7 @@ async def test_a_full_disk_fails_the_whole_batch_and_leaves_no_trace(tmp_path: P
         await writer.run(
             lambda b: b.open_call(Opening("call", QUOTE, entry("call", Event.CALL_INTENT), NOBODY))
         )
-    async with open_store(path, deployment="broker.test", serve=True) as store:
+    async with open_store(path, deployment="broker.test", serve=True, payload_key=bytes(32)) as store:
         assert (await verify(store.log, keys=[])).problems == ()
         assert (await store.ledger.balance("agent:a")).held == 10
 

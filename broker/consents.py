@@ -10,20 +10,21 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final, Protocol
 
 import anyio
 
+from broker import approval_records
+from broker.approvals.answers import pending, refused, unknown
+from broker.approvals.heartbeat import Heartbeat
 from broker.approvals.interface import OPEN, Approval, ApprovalId, ApprovalReader, Keys, Reach, State, Term
-from broker.approvals.judgement import MOST_REASON_CHARS, Act, Verdict, agree, deny, revoke
+from broker.approvals.judgement import Act, Verdict, agree, deny, revoke
 from broker.approvals.people import People
 from broker.audit.interface import Entry, Event, Facts
-from broker.errors import Because, Denied, PendingApproval, UnknownTarget
 from broker.identity.seals import Sealer
-from broker.model import Call, Clock, Json, Principal, Situation, Target
+from broker.model import OWN_CONNECTOR, Call, Clock, Json, Principal, Situation, Target
 from broker.policy.interface import Decision
-from broker.record import Scribe, approval_facts
+from broker.record import Scribe
 from broker.settings import ApprovalSettings
 from broker.signals import Signals
 
@@ -31,10 +32,6 @@ TOPIC: Final = "approvals"
 LOOK_S: Final = 0.25
 """How often an open call looks whether it was decided, in seconds: answers of other processes may come
 without a signal."""
-
-HEARTBEAT_S: Final = 5.0
-_HEARTBEAT: Final = 1e-6
-"""Progress has to grow, and the upstream's own begins at 0 or 1 after ours."""
 
 KEPT_S: Final = 30 * 86400
 """How long what is over can still be shown, in seconds. The log keeps it for good."""
@@ -155,7 +152,11 @@ class Consents:
             claims: Json = {"params": json.dumps(question.params)}
             sealed = self._sealer.seal(_purpose(wanted.id), claims, self._settings.pending_s)
             asked = await self._store.ask(
-                wanted, sealed, _asked(wanted), self._settings.most_pending, _expired
+                wanted,
+                sealed,
+                approval_records.asked(wanted),
+                self._settings.most_pending,
+                approval_records.expired,
             )
             await self._tell(asked.id)
         if asked.state is State.PENDING:
@@ -164,9 +165,9 @@ class Consents:
             case State.APPROVED:
                 return asked
             case State.PENDING:
-                raise _pending(asked, question.decision.because)
+                raise pending(asked, question.decision.because)
             case _:
-                raise _refused(asked, question.decision.because)
+                raise refused(asked, question.decision.because)
 
     def covers(self, approval: Approval, question: Question) -> bool:
         """Whether what was agreed to is still what is asked for, now that all was looked at again."""
@@ -242,7 +243,10 @@ class Consents:
         what = [question.call.method, target.kind, target.name, target.connector, target.upstream_name]
         rules = [[t.rule, t.approver, t.four_eyes, t.not_owner] for t in terms]
         chain = [question.transaction]
-        call = [question.transaction, [grant.id for grant in principal.grants], arguments]
+        call: list[object] = [question.transaction, [grant.id for grant in principal.grants], arguments]
+        if question.target.connector == OWN_CONNECTOR:
+            # What was read so far is what somebody agrees to: another call, and it is asked anew.
+            call.append(question.situation.counters.get("calls"))
         return Keys(
             call=self._key(Reach.CALL, who, what, rules, call),
             chain=self._key(Reach.CHAIN, who, what, rules, chain),
@@ -298,7 +302,7 @@ class Consents:
 
     async def _judge(self, approval_id: ApprovalId, judge: Judge, event: Event, act: Act) -> Approval:
         def entry(before: Approval, verdict: Verdict) -> Entry:
-            return _acted(before, verdict, event, act)
+            return approval_records.acted(before, verdict, event, act)
 
         verdict = await self._store.judge(approval_id, judge, entry)
         await self._tell(approval_id)
@@ -331,112 +335,8 @@ class Consents:
 
     async def lapse(self) -> int:
         """End what has expired; returns how many."""
-        return await self._store.lapse(_expired, KEPT_S)
-
-
-def unknown(approval_id: str) -> UnknownTarget:
-    """There is no such approval."""
-    return UnknownTarget(f"there is no approval `{approval_id}`", hint="`broker approvals list` shows all")
-
-
-class Heartbeat:
-    """Tells a caller that asked for progress that its call still waits."""
-
-    def __init__(self, call: Call, asked: Approval) -> None:
-        roles = " and ".join(sorted({term.approver for term in asked.missing}))
-        self._call = call
-        self._message = f"waiting for {roles} to decide on approval {asked.id}"
-        self._wanted = "progressToken" in call.meta
-        self._beats = 0
-        self._next = anyio.current_time()
-
-    async def beat(self) -> None:
-        """Tell it, if it is time to."""
-        if not self._wanted or anyio.current_time() < self._next:
-            return
-        self._next = anyio.current_time() + HEARTBEAT_S
-        self._beats += 1
-        told: Json = {"progress": self._beats * _HEARTBEAT, "message": self._message}
-        await self._call.caller.notify("notifications/progress", told)
+        return await self._store.lapse(approval_records.expired, KEPT_S)
 
 
 def _purpose(approval_id: ApprovalId) -> str:
     return f"approval {approval_id}"
-
-
-def _pending(asked: Approval, because: tuple[Because, ...]) -> PendingApproval:
-    roles = sorted({term.approver for term in asked.missing})
-    until = datetime.fromtimestamp(asked.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    whom = " and ".join(f"`{role}`" for role in roles)
-    return PendingApproval(
-        f"a human has to agree before `{asked.agent}` may use `{asked.target}`",
-        approval={"id": asked.id, "waits_for": roles, "expires_at": until},
-        because=because,
-        hint=f"approval `{asked.id}` is asked of {whom} until {until}; nothing was done yet:"
-        " call again with the same arguments once it is granted",
-    )
-
-
-def _refused(asked: Approval, because: tuple[Because, ...]) -> Denied:
-    if asked.state is State.DENIED:
-        said = f": {asked.reason}" if asked.reason else ""
-        return Denied(
-            f"a human was asked and does not agree that `{asked.agent}` uses `{asked.target}`{said}",
-            because=because,
-            hint="do not repeat this call; do without it, or tell whoever gave you the task",
-        )
-    return Denied(
-        f"the approval `{asked.id}` was {asked.state} before the call began",
-        because=because,
-        hint="call again to ask for another one",
-    )
-
-
-def _entry(approval: Approval, event: Event, facts: Facts) -> Entry:
-    return Entry(approval.organisation, event, approval_facts(approval) | facts, agent=approval.agent)
-
-
-def _asked(wanted: Approval) -> Entry:
-    approvers = [
-        {
-            "rule": term.rule,
-            "approver": term.approver,
-            "people": term.people,
-            "not_owner": term.not_owner,
-        }
-        for term in wanted.terms
-    ]
-    facts: Facts = {
-        "asked_by": wanted.call,
-        "approvers": approvers,
-        "policy": wanted.policy,
-        "taint": list(wanted.taint),
-        "provenance": [list(pair) for pair in sorted(wanted.provenance.items())],
-        "trust": wanted.trust,
-        "cost": wanted.cost,
-        "expires_at": wanted.expires_at,
-    }
-    return _entry(wanted, Event.APPROVAL_REQUESTED, facts)
-
-
-def _acted(before: Approval, verdict: Verdict, event: Event, act: Act) -> Entry:
-    facts: Facts = {"by": act.by.id, "reason": act.reason[:MOST_REASON_CHARS]}
-    if verdict.refusal is not None:
-        tried = event.partition(".")[2]
-        return _entry(
-            before, Event.APPROVAL_REFUSED, facts | {"tried": tried, "because": verdict.refusal.message}
-        )
-    if event is Event.APPROVAL_GRANTED:
-        after = verdict.after
-        facts |= {
-            "agreed": [term.rule for term in verdict.agreed],
-            "missing": [term.rule for term in after.missing],
-            "reach": act.reach,
-            "until": act.until,
-            "expires_at": after.expires_at,
-        }
-    return _entry(before, event, facts)
-
-
-def _expired(approval: Approval) -> Entry:
-    return _entry(approval, Event.APPROVAL_EXPIRED, {"was": approval.state})

@@ -5,7 +5,6 @@ next one, as if nothing had happened. What the broker does not stop is answered 
 """
 
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -24,11 +23,11 @@ from broker.errors import Refused
 from broker.identity.clients import digest, new_secret
 from broker.model import TASK_TEXT, Agent, AgentId, Call, Json, Method, OrganisationId, new_call_id
 from broker.policy.load import shipped_policies
-from broker.settings import ConnectorSettings, Settings
+from broker.settings import ApprovalSettings, ConnectorSettings, Settings
 from broker.testing import _installed
 
 HERE = Path(__file__).parent
-AGENT, ORGANISATION = AgentId("assistant"), OrganisationId("agentdojo")
+ORGANISATION = OrganisationId("agentdojo")
 ROLE = 'role: everything\nallow:\n  - tools: ["*"]\n'
 NO_DETECTOR = "mode: shadow"
 AT_ONCE = 16
@@ -45,7 +44,7 @@ class Recorded:
 
     def __init__(self, tools: Mapping[str, Json]) -> None:
         self._tools = tools
-        self.results: dict[str, str] = {}
+        self.results: dict[str, Json] = {}
 
     async def open(self, settings: BaseModel, host: Host) -> None:
         pass
@@ -57,7 +56,7 @@ class Recorded:
         return Offer(tools=[{"name": name, "inputSchema": schema} for name, schema in self._tools.items()])
 
     async def invoke(self, request: Request, line: Line) -> Answer:  # noqa: ARG002 - the port
-        return Answer({"content": [{"type": "text", "text": self.results.pop(line.call_id)}]})
+        return Answer(self.results.pop(line.call_id))
 
     async def watch(self, uri: str) -> None:
         pass
@@ -88,14 +87,13 @@ class Outcome:
 class Replay:
     """One suite behind a broker."""
 
-    def __init__(
-        self, suite: str, app: App, upstream: Recorded, http: httpx2.AsyncClient, secret: str
-    ) -> None:
+    def __init__(self, suite: str, app: App, upstream: Recorded, http: httpx2.AsyncClient) -> None:
         self._suite = suite
         self._app = app
         self._upstream = upstream
         self._http = http
-        self._secret = secret
+        self._secret = new_secret()
+        self._agents = 0
 
     async def all(self, traces: list[Json]) -> list[Outcome]:
         outcomes = [Outcome(trace) for trace in traces]
@@ -111,7 +109,7 @@ class Replay:
         return outcomes
 
     async def _play(self, outcome: Outcome) -> None:
-        token = await self._token()
+        token = await self._token(await self._agent())
         for call in outcome.trace["calls"]:
             name = f"{self._suite}__{call['tool']}"
             fate, rules = await self._call(name, call, token, outcome.trace["prompt"])
@@ -122,20 +120,32 @@ class Replay:
     async def _call(self, name: str, call: Json, token: str, prompt: str) -> tuple[str, tuple[str, ...]]:
         params = {"name": name, "arguments": call["arguments"]}
         made = Call(new_call_id(), Method.CALL_TOOL, name, params, token, None, {TASK_TEXT: prompt})
-        self._upstream.results[made.id] = call["result"]
+        self._upstream.results[made.id] = _answer(call)
         try:
             await self._app.pipeline.call(made)
         except Refused as refusal:
-            del self._upstream.results[made.id]
+            self._upstream.results.pop(made.id, None)
             rules = tuple(because.rule for because in refusal.because)
             asking = {rule.id for rule in self._app.policy.rules if rule.approver}
             return ("held" if set(rules) & asking else "refused"), rules
         return "made", ()
 
-    async def _token(self) -> str:
+    async def _agent(self) -> AgentId:
+        """An agent for one trace: only so many calls of one agent may wait for a human."""
+        self._agents += 1
+        agent = Agent(AgentId(f"assistant-{self._agents}"), ORGANISATION, frozenset({"everything"}))
+        await self._app.journal.enrol(agent, digest(self._secret), by="benchmark")
+        return agent.id
+
+    async def _token(self, agent: AgentId) -> str:
         form = {"grant_type": "client_credentials", "resource": self._app.settings.resource}
-        answer = await self._http.post("/oauth/token", data=form, auth=(AGENT, self._secret))
+        answer = await self._http.post("/oauth/token", data=form, auth=(agent, self._secret))
         return answer.raise_for_status().json()["access_token"]
+
+
+def _answer(call: Json) -> Json:
+    answer: Json = {"content": [{"type": "text", "text": call["result"]}]}
+    return answer if call.get("structured") is None else answer | {"structuredContent": call["structured"]}
 
 
 @asynccontextmanager
@@ -147,22 +157,21 @@ async def replaying(suite: str, tools: Mapping[str, Json]) -> AsyncIterator[Repl
         for sub in ("roles", "rules", "tools", "guardrails"):
             (policies / sub).mkdir(parents=True)
         (policies / "roles" / "everything.yaml").write_text(ROLE)
-        conduct = (shipped_policies() / "guardrails" / "secrets.yaml").read_text()
-        (policies / "guardrails" / "secrets.yaml").write_text(re.sub("mode: enforce", NO_DETECTOR, conduct))
+        for conduct in (shipped_policies() / "guardrails").glob("*.yaml"):
+            flagging = conduct.read_text().replace("mode: enforce", NO_DETECTOR)
+            (policies / "guardrails" / conduct.name).write_text(flagging)
         shutil.copy(shipped_policies() / "rules" / "flow.cedar", policies / "rules")
         shutil.copy(HERE / "tools" / f"{suite}.yaml", policies / "tools")
         settings = Settings(
             state_dir=Path(folder) / "state",
             policies_dir=policies,
             connectors={suite: ConnectorSettings(use=suite)},
+            approvals=ApprovalSettings(wait_s=0),
         )
         async with running(settings) as app:
-            secret = new_secret()
-            agent = Agent(AGENT, ORGANISATION, frozenset({"everything"}))
-            await app.journal.enrol(agent, digest(secret), by="benchmark")
             transport = httpx2.ASGITransport(app=app.asgi)
             async with httpx2.AsyncClient(transport=transport, base_url=settings.public_url) as http:
-                yield Replay(suite, app, upstream, http, secret)
+                yield Replay(suite, app, upstream, http)
 
 
 async def replayed(path: Path) -> tuple[Json, list[Outcome]]:

@@ -16,6 +16,7 @@ from agentdojo.agent_pipeline.tool_execution import tool_result_to_str
 from agentdojo.attacks.attack_registry import load_attack
 from agentdojo.functions_runtime import FunctionsRuntime
 from agentdojo.task_suite.load_suites import get_suites
+from pydantic import BaseModel
 
 VERSION = "v1.2.1"
 TEMPLATES = ("direct", "ignore_previous", "important_instructions", "tool_knowledge")
@@ -33,7 +34,13 @@ def played(suite, task, environment, spliced=None, after=None):
         result, error = runtime.run_function(environment, call.function, dict(call.args))
         text = error or tool_result_to_str(result)
         calls.append(
-            {"tool": call.function, "arguments": plain(call.args), "result": text, "injected": injected}
+            {
+                "tool": call.function,
+                "arguments": plain(call.args),
+                "result": text,
+                "structured": None if error else structured(result),
+                "injected": injected,
+            }
         )
 
     # A ground truth is made for the environment as it is before the first call.
@@ -48,6 +55,16 @@ def played(suite, task, environment, spliced=None, after=None):
 
 def plain(arguments):
     return json.loads(json.dumps(dict(arguments), default=str))
+
+
+def structured(result):
+    """A result as MCP's `structuredContent`, which is an object; None of what has no structure."""
+    if isinstance(result, BaseModel):
+        return result.model_dump(mode="json")
+    if isinstance(result, list) and result:
+        items = [item.model_dump(mode="json") if isinstance(item, BaseModel) else item for item in result]
+        return {"result": items}
+    return None
 
 
 def carrier(suite, task, attack):

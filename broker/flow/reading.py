@@ -10,7 +10,7 @@ from broker.flow.step import Step
 from broker.flow.words import Word
 from broker.model import Origin
 
-_DOUBT = (Origin.TASK, Origin.TRUSTED, Origin.UNSEEN, Origin.UNTRUSTED)
+_DOUBT = (Origin.TASK, Origin.OWN, Origin.TRUSTED, Origin.QUOTED, Origin.UNSEEN, Origin.UNTRUSTED)
 """Where a value comes from, the most trusted first."""
 
 
@@ -62,13 +62,17 @@ class Reading:
         return new
 
     def origin(self, words: Sequence[Word]) -> Origin:
-        """Where a value comes from: where the least trusted of its words was seen first."""
-        return max(map(self._origin, words), key=_DOUBT.index, default=self._unknown)
+        """Where a value comes from: where the least trusted of its words was seen first.
+
+        Several words that were read apart say something together that nobody has written.
+        """
+        origin = max(map(self._origin, words), key=_DOUBT.index, default=self._unknown)
+        return Origin.UNTRUSTED if origin is Origin.QUOTED and len(words) > 1 else origin
 
     def _origin(self, word: Word) -> Origin:
         known = self.origins.get
         if word.own is not None and (seen := known(word.own)) is not None:
-            return seen
+            return Origin.QUOTED if seen is Origin.UNTRUSTED else seen
         if word.host is not None and (seen := known(word.host)) is not None:
             return seen
         strange = word.domain is not None and known(word.domain) is Origin.UNTRUSTED

@@ -39,8 +39,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the result of a call has shown to its transaction."""
+    """What the result of a call has shown to its transaction. `own` stands in fields that are one's own."""
 
     transaction: str
     reading: str
     sightings: Sightings
+    own: Sightings | None = None

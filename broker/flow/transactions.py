@@ -23,7 +23,7 @@ from broker.flow.declared import read_declared
 from broker.flow.interface import FlowStore, Kept, MovedError
 from broker.flow.reading import Reading
 from broker.flow.step import Seen, Sightings, Step
-from broker.flow.words import Words, texts
+from broker.flow.words import Words, fields, texts
 from broker.model import Call, Clock, Json, Origin, Principal, SideEffect, Situation, Target
 
 UNTRUSTED = frozenset({"untrusted-source"})
@@ -172,13 +172,22 @@ class Transactions:
             return None
         trusted = bool(target.labels) and not target.labels & UNTRUSTED
         origin = Origin.TRUSTED if trusted else Origin.UNTRUSTED
-        found, more = texts(content)
         was_full = reading.tally.full
+        own = self._own(reading, target, content)
+        found, more = texts(content)
         new = reading.sight(set[bytes]().union(*map(self._words.of, found)), origin)
         full = reading.tally.full = reading.tally.full or (more and not trusted)
-        if not new and full is was_full:
+        if not new and own is None and full is was_full:
             return None
-        return Seen(turn.step.transaction, reading.id, Sightings(origin, new, full))
+        return Seen(turn.step.transaction, reading.id, Sightings(origin, new, full), own)
+
+    def _own(self, reading: Reading, target: Target, content: Json) -> Sightings | None:
+        """What is new in the fields of a result that are declared as one's own."""
+        if not target.own_fields:
+            return None
+        found = fields(content.get("structuredContent"), target.own_fields)
+        new = reading.sight(set[bytes]().union(*map(self._words.of, found)), Origin.OWN)
+        return Sightings(Origin.OWN, new) if new else None
 
     def retarget(self, targets: Iterable[Target]) -> None:
         """Take note of what exists: where no argument is a destination or an amount, no values are kept."""

@@ -7,7 +7,7 @@ no difference. Of a URL the host counts as a word too, of an address the domain.
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, cast
@@ -114,6 +114,31 @@ def texts(content: Any) -> tuple[list[str], bool]:
             if left < 0:
                 return found, True
     return found, False
+
+
+def fields(content: Any, paths: Iterable[str]) -> list[str]:
+    """What stands in some fields of a structured result, each item of a list taken by itself.
+
+    Only a text of one word, or a whole number: prose has no owner, whatever field it is in.
+    """
+    found: list[str] = []
+    for path in paths:
+        items = [content]
+        for name in path.split("."):
+            items = [
+                cast("dict[str, Any]", item).get(name) for item in _each(items) if isinstance(item, dict)
+            ]
+        values = [item for item in _each(items) if isinstance(item, str | int) and not isinstance(item, bool)]
+        found += [text for text in map(str, values) if len(text) <= LONGEST and len(_split(text)) == 1]
+    return found
+
+
+def _each(items: Iterable[Any]) -> Iterator[Any]:
+    for item in items:
+        if isinstance(item, list):
+            yield from _each(cast("list[Any]", item))
+        else:
+            yield item
 
 
 def normal(text: str) -> str:

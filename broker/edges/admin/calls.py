@@ -1,28 +1,34 @@
 """What can operators see of calls, and how do they stop one? The log is read; what is open is asked for."""
 
-from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Literal
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from broker.audit.interface import Event, Filter, LogReader
+from broker.audit.interface import CallFilter, Event, Filter, LogReader, Outcome
+from broker.audit.payloads import Part
 from broker.edges.admin.cursors import Cursors
 from broker.edges.admin.operation import AnyOperation, Asked, Operation
 from broker.edges.admin.shapes import Because, Name, NoQuery, Nothing, Page, PagedQuery, Shape
+from broker.edges.call_filter import parse_filter
 from broker.edges.call_tree import tree_of
-from broker.edges.records import ENDS, call_records, ended, read
-from broker.errors import UnknownTarget
+from broker.edges.payloads import payload_facts
+from broker.edges.records import call_records, ended_calls, read
+from broker.errors import InvalidRequest, UnknownTarget
 from broker.identity.operators import Right
 from broker.identity.seals import Sealer
 from broker.inflight import STOP
 from broker.journal import Journal, JournalStore, OpenCall
 from broker.model import Json
+from broker.payloads import Payloads
 from broker.signals import Signals
 
-_BEGIN = frozenset({Event.CALL_INTENT})
+if TYPE_CHECKING:
+    from broker.model import Json
 
-LOOKED_AT = 1000
-"""How many records one page looks at, at most: a rare outcome must not read the whole log at once."""
+_BEGIN = frozenset({Event.CALL_INTENT})
 
 
 class EndedCall(Shape):
@@ -85,6 +91,33 @@ class TreeNode(Shape):
     children: list["TreeNode"]
 
 
+class PayloadFacts(Shape):
+    """What was said in one direction of a call."""
+
+    log: str
+    call: str
+    seq: int = Field(description="the record that commits to it")
+    part: Part
+    holds: bool = Field(description="whether it is what the record commits to; if not, it is not shown")
+    lost: bool = Field(description="whether a key of it is gone, so that nobody can read it any more")
+    salt: str | None = None
+    kept: bool | None = Field(default=None, description="whether more than the salt is kept")
+    content: Any = None
+
+
+class WhatWasSaid(Shape):
+    """Arguments and result of a call."""
+
+    call: str
+    payloads: list[PayloadFacts]
+
+
+class WhyLook(Shape):
+    """Why somebody looks at what was said."""
+
+    reason: str = Field(min_length=1, max_length=500, description="goes into the log")
+
+
 class StoppedCall(Shape):
     """A call that is being stopped. Its own record says how it ended."""
 
@@ -96,19 +129,12 @@ class CallsQuery(PagedQuery):
 
     organisation: Name = Field(default="default", description="whose log")
     agent: Name | None = Field(default=None, description="only calls of this agent")
-    outcome: (
-        Literal[
-            "ok",
-            "tool_error",
-            "denied",
-            "blocked",
-            "over_budget",
-            "cancelled",
-            "upstream_error",
-            "unknown",
-        ]
-        | None
-    ) = Field(default=None, description="only calls that ended like this")
+    outcome: Outcome | None = Field(default=None, description="only calls that ended like this")
+    where: str | None = Field(
+        default=None,
+        max_length=1000,
+        description="further conditions, as `broker calls tail` takes them: `tool=… since=2h cost>0.01`",
+    )
 
 
 class OpenCallsQuery(PagedQuery):
@@ -126,11 +152,20 @@ class Calls:
         journal: records that a call is to be stopped.
         signals: reaches the process that a call runs in.
         sealer: seals cursors.
+        payloads: what was said in them.
     """
 
     def __init__(
-        self, log: LogReader, open_calls: JournalStore, journal: Journal, signals: Signals, sealer: Sealer
+        self,
+        log: LogReader,
+        open_calls: JournalStore,
+        journal: Journal,
+        signals: Signals,
+        sealer: Sealer,
+        *,
+        payloads: Payloads,
     ) -> None:
+        self._payloads = payloads
         self._log = log
         self._open = open_calls
         self._journal = journal
@@ -146,22 +181,19 @@ class Calls:
             Operation("GET", "/calls/open", Right.READ, self.open, Page[CallInFlight], query=OpenCallsQuery),
             Operation("GET", one, Right.READ, self.show, WholeCall),
             Operation("GET", f"{one}/tree", Right.READ, self.tree, TreeNode),
+            Operation("POST", f"{one}/payload", Right.PAYLOADS, self.payload, WhatWasSaid, body=WhyLook),
             Operation("POST", f"{one}/stop", Right.AGENTS, self.stop, StoppedCall, body=Because),
         ]
 
     async def list(self, asked: Asked[CallsQuery, Nothing]) -> Page[EndedCall]:
         """The calls of an organisation that have ended, newest first."""
         query, at = asked.query, self._ended_pages.read(asked)
-        before = None if at is None else int(at["seq"])
-        items: list[EndedCall] = []
-        looked = 0
-        async for seq, call in self._newest_first(query, before):
-            looked += 1
-            if query.outcome in {None, call["outcome"]}:
-                items.append(EndedCall(**{name: call[name] for name in EndedCall.model_fields}))
-            if len(items) == query.limit or looked == LOOKED_AT:
-                return Page(items=items, next=self._ended_pages.make(asked, {"seq": seq}))
-        return Page(items=items, next=None)
+        now = int(time.time()) if at is None else int(at["now"])
+        where = replace(_wanted(query, now), before_seq=None if at is None else int(at["seq"]))
+        found = await ended_calls(self._log, query.organisation, where, last=query.limit)
+        items = [EndedCall(**{name: call[name] for name in EndedCall.model_fields}) for _, call in found]
+        further = {"seq": found[0][0], "now": now} if len(found) == query.limit else None
+        return Page(items=items[::-1], next=self._ended_pages.make(asked, further) if further else None)
 
     async def open(self, asked: Asked[OpenCallsQuery, Nothing]) -> Page[CallInFlight]:
         """The calls in flight, in every process, oldest first."""
@@ -193,6 +225,12 @@ class Calls:
             raise _unknown(asked.path["call"])
         return TreeNode.model_validate(root.as_json())
 
+    async def payload(self, asked: Asked[NoQuery, WhyLook]) -> WhatWasSaid:
+        """What was said in one call. That the operator looked is recorded first, with the reason."""
+        call = asked.path["call"]
+        found = await self._payloads.read(call, by=asked.operator.by, reason=asked.body.reason)
+        return WhatWasSaid(call=call, payloads=[PayloadFacts(**payload_facts(one)) for one in found])
+
     async def stop(self, asked: Asked[NoQuery, Because]) -> StoppedCall:
         """Cancel one call in flight, whichever process it runs in, and tell its upstream."""
         call = asked.path["call"]
@@ -202,17 +240,6 @@ class Calls:
         await self._journal.stop_requested(found[0], by=asked.operator.by, reason=asked.body.reason)
         await self._signals.publish(STOP, {"call": call})
         return StoppedCall(call=call)
-
-    async def _newest_first(self, query: CallsQuery, before: int | None) -> AsyncGenerator[tuple[int, Json]]:
-        """The calls that ended before a record, with the records that ended them."""
-        while True:
-            where = Filter(agent=query.agent, events=ENDS, last=query.limit, before_seq=before)
-            records = [record async for record in self._log.records(query.organisation, where)]
-            for record in reversed(records):
-                yield record.seq, await ended(self._log, read(query.organisation, record))
-            if len(records) < query.limit:
-                return
-            before = records[0].seq
 
     async def _in_flight(self, call: OpenCall) -> CallInFlight:
         intent: Json = {}
@@ -226,6 +253,19 @@ class Calls:
             began=intent.get("ts"),
             held_micro_usd=call.held,
         )
+
+
+def _wanted(query: CallsQuery, now: int) -> CallFilter:
+    """What the parameters of a list ask for together; durations count from `now`, that of the first page."""
+    wanted = parse_filter([] if query.where is None else [query.where], now=now)
+    if wanted.log is not None:
+        raise InvalidRequest("`where` names a log", hint="the parameter `organisation` does that")
+    calls = wanted.calls
+    if query.agent is not None:
+        calls = replace(calls, agent=query.agent)
+    if query.outcome is not None:
+        calls = replace(calls, outcomes=frozenset({query.outcome}))
+    return calls
 
 
 def _just_before(call: str) -> str:

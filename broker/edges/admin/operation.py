@@ -30,6 +30,7 @@ class Part:
 
 PARTS: Final[Mapping[str, Part]] = {
     "agent": Part(r"[a-z0-9][a-z0-9._-]{0,63}", "an agent's id"),
+    "approval": Part(r"[0-9a-f]{12}", "an approval's id"),
     "call": Part(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a call's id (UUID)"),
     "connector": Part(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", "a connector's name"),
     "grant": Part(r"[A-Za-z0-9_-]{1,64}", "a grant's id"),

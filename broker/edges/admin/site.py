@@ -7,9 +7,11 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from broker.audit.interface import LogReader
+from broker.consents import Consents
 from broker.credentials import Credentials
 from broker.edges.admin.agents import Agents
 from broker.edges.admin.api import AdminApi
+from broker.edges.admin.approvals import Approvals
 from broker.edges.admin.attestation import Attestations, Visible
 from broker.edges.admin.calls import Calls
 from broker.edges.admin.connectors import Catalog, Connectors
@@ -27,6 +29,7 @@ from broker.journal import Journal, JournalStore
 from broker.ledger.interface import LedgerReader
 from broker.model import Clock
 from broker.operators import Operators
+from broker.payloads import Payloads
 from broker.signals import Signals
 
 
@@ -78,7 +81,9 @@ def admin_route(
     journal: Journal,
     credentials: Credentials,
     grants: Grants,
+    consents: Consents,
     operators: Operators,
+    payloads: Payloads,
     sealer: Sealer,
     clock: Clock = time.time,
 ) -> BaseRoute:
@@ -92,7 +97,9 @@ def admin_route(
         journal: changes agents.
         credentials: changes secrets and keys.
         grants: revokes delegations.
+        consents: writes down what humans say about calls that wait for them.
         operators: records refused attempts.
+        payloads: reads what was said, and records that.
         sealer: seals cursors.
         clock: Unix time in seconds.
     """
@@ -101,7 +108,8 @@ def admin_route(
         Attestations(store.agents, journal, catalog, visible, clock),
         AgentCredentials(store.agents, credentials, clock),
         GrantTrees(store.grants, grants, sealer, clock),
-        Calls(store.log, store.journal, journal, store.signals, sealer),
+        Approvals(consents, sealer, clock),
+        Calls(store.log, store.journal, journal, store.signals, sealer, payloads=payloads),
         Connectors(catalog),
         BrokerKeys(keys, credentials, clock),
         Staff(store.operators),

@@ -154,6 +154,20 @@ def level_of(agent: Agent, now: float) -> tuple[Attestation, str]:
     return Attestation.SIGNED, ""
 
 
+def standing(agent: Agent, *, vouched: bool) -> Agent:
+    """An agent as it stands with one token.
+
+    Args:
+        agent: the live record.
+        vouched: whether what started it vouched for it when the token was issued. That does not outweigh
+            a manifest that has ended or is contradicted: then the level of the record is all there is.
+    """
+    holds = agent.manifest is None or agent.attestation is Attestation.SIGNED
+    if not vouched or agent.attestation is Attestation.SELF_DECLARED or not holds:
+        return agent
+    return replace(agent, attestation=Attestation.VOUCHED)
+
+
 def _manifest(compact: str, key: PublicKey, now: float) -> Manifest:
     token = read(compact)
     _check_header(token)

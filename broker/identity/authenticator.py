@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from broker.errors import Because, Denied, Unauthenticated
+from broker.identity.attestation import standing
 from broker.identity.chains import Chains, foreign_delegation
 from broker.identity.dpop import HeldToken
-from broker.identity.interface import FOREVER, AgentStore
+from broker.identity.interface import FOREVER, AgentStore, Evidence
 from broker.identity.keys import Keys
 from broker.identity.tokens import (
     LEEWAY_S,
@@ -31,6 +32,7 @@ class _Known:
     """A token whose signature was checked, and the principal that it stood for at `version`."""
 
     claims: AccessToken
+    agent: Agent
     principal: Principal
     version: int
     credential_ends: int
@@ -113,13 +115,13 @@ class TokenAuthenticator:
         return await self._chains.under(own, claims.grant, claims.scopes)
 
     async def subject(
-        self, agent: Agent, credential: str | None, token: str, kind: Kind, thumbprint: str | None = None
+        self, agent: Agent, evidence: Evidence, token: str, kind: Kind, thumbprint: str | None = None
     ) -> Principal:
         """What a token stands for that its own client presents: an access token, or a delegation to it.
 
         Args:
             agent: the client, authenticated by its own credentials.
-            credential: which of them, if the broker keeps it.
+            evidence: how.
             token: the subject token of a token exchange (RFC 8693 §2.1).
             kind: what it is said to be.
             thumbprint: the key that the client has proved, if any: a bound token needs that here too.
@@ -128,8 +130,9 @@ class TokenAuthenticator:
             Unauthenticated: not a valid access token. Denied: not this client's, or it does not stand.
         """
         if kind is Kind.DELEGATION:
-            claims = replace(self._delegation(token), credential=credential)
-            return await self.delegated(_principal(claims, agent), token)
+            claims = self._delegation(token)
+            own = replace(claims, credential=evidence.credential, vouched=evidence.vouched)
+            return await self.delegated(_principal(own, agent), token)
         principal, claims = await self.stands_for(token)
         if principal.agent.id != agent.id:
             raise foreign_delegation()
@@ -166,7 +169,8 @@ class TokenAuthenticator:
         version = await self._agents.version()
         if known.version != version:
             agent = await self._active(known.claims)
-            if known.principal.agent is not agent:
+            if known.agent is not agent:
+                known.agent = agent
                 known.principal = _principal(known.claims, agent)
             known.credential_ends = await self._credential_end(known.claims)
             known.version = version
@@ -177,11 +181,12 @@ class TokenAuthenticator:
     async def _first_seen(self, fingerprint: bytes, token: str) -> tuple[Principal, AccessToken]:
         claims = self._tokens.verify(token)
         version = await self._agents.version()
-        principal = _principal(claims, await self._active(claims))
+        agent = await self._active(claims)
+        principal = _principal(claims, agent)
         ends = await self._credential_end(claims)
         if self._clock() >= ends:
             raise _credential_gone()
-        self._known[fingerprint] = _Known(claims, principal, version, ends)
+        self._known[fingerprint] = _Known(claims, agent, principal, version, ends)
         if len(self._known) > self._capacity:
             self._known.popitem(last=False)
         return principal, claims
@@ -241,6 +246,7 @@ def access_tokens(settings: Settings, keys: Keys, clock: Clock) -> AccessTokens:
 
 
 def _principal(claims: AccessToken, agent: Agent) -> Principal:
+    agent = standing(agent, vouched=claims.vouched)
     return Principal(
         agent=agent,
         subject=claims.subject,
@@ -251,4 +257,5 @@ def _principal(claims: AccessToken, agent: Agent) -> Principal:
         expires_at=claims.expires_at,
         credential=claims.credential,
         key=claims.key,
+        vouched=claims.vouched,
     )

@@ -137,6 +137,7 @@ class Delegations:
             parent=parent,
             credential=holder.credential,
             bound_to=bound_to,
+            vouched=holder.vouched,
         )
 
     async def _delegatee(self, by: Principal, name: AgentId) -> Agent:

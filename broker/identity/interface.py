@@ -64,6 +64,11 @@ class Evidence:
     issuer: str | None = None
     """Who vouches for it, where the broker itself does not."""
 
+    @property
+    def vouched(self) -> bool:
+        """Whether what started the workload says who it is, so that no secret could have been copied."""
+        return self.issuer is not None
+
 
 FOREVER = 2**53 - 1
 """The end, in Unix seconds, of what has none."""

@@ -40,6 +40,8 @@ class Right(StrEnum):
     """Change what may be spent."""
     KEYS = "keys"
     """Rotate the keys of the broker."""
+    PAYLOADS = "payloads"
+    """Read what was said in calls."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,8 @@ class AccessToken:
     """The client's credential that it was issued for."""
     key: str | None = None
     """Our own key that has signed it."""
+    vouched: bool = False
+    """Whether what started its client vouched for that when it was issued."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ class AccessTokens:
         bound_to: str | None = None,
         *,
         credential: str | None = None,
+        vouched: bool = False,
     ) -> IssuedToken:
         """A token for an authenticated client, starting a new transaction.
 
@@ -133,6 +136,7 @@ class AccessTokens:
             scopes: as coarse as all scopes.
             bound_to: the thumbprint of a key: it is worth something only to who has that.
             credential: the credential of the agent that it is issued for, if the broker keeps that.
+            vouched: whether what started the client vouches for it.
         """
         now = int(self._clock())
         claims = AccessToken(
@@ -145,6 +149,7 @@ class AccessTokens:
             expires_at=now + self._lifetime_s,
             bound_to=bound_to,
             credential=credential,
+            vouched=vouched,
         )
         return self._signed(Kind.ACCESS, claims, {})
 
@@ -157,6 +162,7 @@ class AccessTokens:
         parent: str,
         credential: str | None = None,
         bound_to: str | None = None,
+        vouched: bool = False,
     ) -> IssuedToken:
         """A token for the delegatee of the newest hop, within its transaction.
 
@@ -167,6 +173,7 @@ class AccessTokens:
             parent: the token that this one follows from; it is committed to by hash.
             credential: the credential of the delegatee that an access token is issued for.
             bound_to: the thumbprint of the key that an access token is bound to.
+            vouched: whether what started the delegatee vouches for it.
         """
         now = int(self._clock())
         longest = MAX_LIFETIME_S if kind is Kind.DELEGATION else self._lifetime_s
@@ -182,6 +189,7 @@ class AccessTokens:
             grant=grant.id,
             credential=credential,
             bound_to=bound_to,
+            vouched=vouched,
         )
         return self._signed(kind, claims, chain_claims(chain, parent))
 
@@ -252,6 +260,7 @@ class AccessTokens:
             bound_to=_bound_to(wire),
             credential=_text(wire, "cred") if "cred" in wire else None,
             key=key,
+            vouched=_vouched(wire),
         )
 
     def _wire(self, claims: AccessToken) -> Json:
@@ -265,13 +274,14 @@ class AccessTokens:
             "exp": claims.expires_at,
             "scope": " ".join(sorted(claims.scopes)),
             "txn": claims.transaction,
-        } | _bindings(claims)
+        } | _standing(claims)
 
 
-def _bindings(claims: AccessToken) -> Json:
-    """What a token is worth nothing without, where there is such a thing."""
+def _standing(claims: AccessToken) -> Json:
+    """What a token is worth nothing without, and who vouches for its client, where there is such a thing."""
     key = {"cnf": {"jkt": claims.bound_to}} if claims.bound_to else {}
-    return key | ({"cred": claims.credential} if claims.credential else {})
+    vouched = {"vouched": True} if claims.vouched else {}
+    return key | vouched | ({"cred": claims.credential} if claims.credential else {})
 
 
 def expired(late_s: float) -> Unauthenticated:
@@ -296,6 +306,12 @@ def _bound_to(wire: Json) -> str | None:
         return None
     facts = wire["cnf"]
     return _text(cast("Json", facts), "jkt") if isinstance(facts, dict) else _malformed("cnf")
+
+
+def _vouched(wire: Json) -> bool:
+    if "vouched" not in wire:
+        return False
+    return wire["vouched"] is True or _malformed("vouched")
 
 
 def _seconds(wire: Json, name: str) -> int:

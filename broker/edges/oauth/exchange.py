@@ -20,6 +20,7 @@ from broker.grants import Delegator
 from broker.identity import strict_json
 from broker.identity.authenticator import TokenAuthenticator
 from broker.identity.delegation import SCOPE, TOOLS, Wish
+from broker.identity.interface import Evidence
 from broker.identity.tokens import IssuedToken, Kind
 from broker.limits import Limits, read, wire
 from broker.model import Agent, AgentId, Json, MicroUSD, Principal
@@ -59,19 +60,19 @@ class TokenExchange:
         self._delegator = delegator
 
     async def answer(
-        self, form: Form, agent: Agent, credential: str | None, thumbprint: str | None = None
+        self, form: Form, agent: Agent, evidence: Evidence, thumbprint: str | None = None
     ) -> Answer:
         """The answer to one request: `Delegated`, `Granted`, or a refusal with the exact reason.
 
         Args:
             form: the request.
             agent: the client.
-            credential: the one it has shown, if the broker keeps it.
+            evidence: how it has shown who it is.
             thumbprint: the key that it has proved to have, if any: what it takes up is bound to that.
         """
         try:
             token, kind = self._subject_token(form)
-            principal = await self._identity.subject(agent, credential, token, kind, thumbprint)
+            principal = await self._identity.subject(agent, evidence, token, kind, thumbprint)
             actor = form.one("requested_actor")
             if actor is not None:
                 return await self._delegate(form, principal, AgentId(actor), token)

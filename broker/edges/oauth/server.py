@@ -21,6 +21,7 @@ from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from broker.edges.oauth.endpoint import Answer
 from broker.edges.oauth.form import Form
 from broker.errors import ConfigurationError
+from broker.identity.interface import Evidence
 from broker.identity.tokens import DEFAULT_SCOPES, AccessToken, AccessTokens, IssuedToken
 from broker.model import Agent, Json
 from broker.settings import Settings
@@ -56,18 +57,16 @@ class AuthorizationServer:
                 hint="use an https:// URL",
             ) from None
 
-    def answer(
-        self, form: Form, agent: Agent, bound_to: str | None = None, credential: str | None = None
-    ) -> Answer:
+    def answer(self, form: Form, agent: Agent, evidence: Evidence, bound_to: str | None = None) -> Answer:
         """The answer to a token request of an authenticated client. Does no I/O.
 
         Args:
             form: the request.
             agent: the client.
+            evidence: how the client has shown who it is: the token ends with the credential in it.
             bound_to: thumbprint of the key that the client has proved, if any: the token is bound to it.
-            credential: the one that the client has shown, if the broker keeps it: the token ends with it.
         """
-        request = _Request(self.token_url, form, agent, bound_to, credential)
+        request = _Request(self.token_url, form, agent, evidence, bound_to)
         status, body = cast("tuple[int, Json]", self._core.create_token_response(request))
         return Granted(status, body, request.issued) if request.issued else Answer(status, body)
 
@@ -75,16 +74,14 @@ class AuthorizationServer:
 class _Request(OAuth2Request):
     """A token request as authlib's core reads it."""
 
-    def __init__(
-        self, url: str, form: Form, agent: Agent, bound_to: str | None, credential: str | None
-    ) -> None:
+    def __init__(self, url: str, form: Form, agent: Agent, evidence: Evidence, bound_to: str | None) -> None:
         super().__init__("POST", url)
         self.payload = BasicOAuth2Payload({name: values[0] for name, values in form.values.items()})
         self.client = _Client()
         self.agent = agent
         self.asked = form
         self.bound_to = bound_to
-        self.credential = credential
+        self.evidence = evidence
         self.issued: IssuedToken | None = None
 
 
@@ -134,7 +131,8 @@ class _ClientCredentials(ClientCredentialsGrant):
             request.agent,
             granted(request.asked.one("scope")),
             request.bound_to,
-            credential=request.credential,
+            credential=request.evidence.credential,
+            vouched=request.evidence.vouched,
         )
         body: Json = {
             "access_token": token.compact,

@@ -57,11 +57,11 @@ class TokenEndpoint:
         grant_type = asked.form.one("grant_type") or ""
         if not GRANT_TYPE.fullmatch(grant_type):
             return self._refused(asked, _no_grant_type())
-        proved, credential = await self._proved(asked), asked.evidence.credential
+        proved = await self._proved(asked)
         if grant_type == exchange.GRANT_TYPE:
-            answer = await self._exchange.answer(asked.form, asked.agent, credential, proved)
+            answer = await self._exchange.answer(asked.form, asked.agent, asked.evidence, proved)
         else:
-            answer = self._server.answer(asked.form, asked.agent, proved, credential)
+            answer = self._server.answer(asked.form, asked.agent, asked.evidence, proved)
         if isinstance(answer, exchange.Delegated):
             return json_response(answer.status, answer.body)
         if not isinstance(answer, Granted):

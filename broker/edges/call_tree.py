@@ -10,10 +10,10 @@ from typing import Any, cast
 import orjson
 
 from broker.audit.interface import Event, Filter, LogReader
-from broker.edges.records import CALLS, call_records
+from broker.edges.records import CALLS, ENDS, call_records
 from broker.model import Json
 
-_READ = CALLS | {Event.DELEGATION_CREATED}
+_DELEGATIONS = frozenset({Event.DELEGATION_CREATED})
 
 
 @dataclass(slots=True)
@@ -62,9 +62,10 @@ async def tree_of(reader: LogReader, call: str) -> Node | None:
     found = await call_records(reader, call)
     if not found or "cause" not in found[0].body:
         return None
-    cause = found[0].body["cause"]
-    forest = _Forest({str(cause["task"])})
-    await forest.read(reader, found[0].log)
+    log, cause = found[0].log, found[0].body["cause"]
+    forest = _Forest()
+    await forest.read(reader, log, Filter(task=str(cause["task"]), root=str(cause["root"])))
+    await forest.read(reader, log, Filter(task=str(cause["task"]), events=_DELEGATIONS))
     return next((root for root in forest.roots() if root.call == cause["root"]), None)
 
 
@@ -73,22 +74,32 @@ async def trees_of(reader: LogReader, task: str) -> list[Node]:
     trees: list[Node] = []
     for head in await reader.logs():
         named = await _delegations(reader, head.name, task)
-        forest = _Forest(set(named.values()) or {task})
-        await forest.read(reader, head.name)
-        trees += [root for root in forest.roots() if not named or _serves(root, named.keys())]
+        for transaction in sorted(set(named.values()) or {task}):
+            roots = await _trees_in(reader, head.name, transaction)
+            trees += [root for root in roots if not named or _serves(root, named.keys())]
     return sorted(trees, key=lambda root: root.ts)
 
 
-class _Forest:
-    """All calls of some transactions."""
+async def _trees_in(reader: LogReader, log: str, transaction: str) -> list[Node]:
+    """All trees of one transaction."""
+    forest = _Forest()
+    begun = [r async for r in reader.records(log, Filter(task=transaction, events=CALLS))]
+    causes = [_part(cast("Json", orjson.loads(record.body)), "cause") for record in begun]
+    for root in dict.fromkeys(str(cause.get("root")) for cause in causes):
+        await forest.read(reader, log, Filter(task=transaction, root=root))
+    await forest.read(reader, log, Filter(task=transaction, events=_DELEGATIONS))
+    return forest.roots()
 
-    def __init__(self, transactions: set[str]) -> None:
-        self._transactions = transactions
+
+class _Forest:
+    """Calls and the delegations they were made under."""
+
+    def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
         self._tasks: dict[str, Json] = {}
 
-    async def read(self, reader: LogReader, log: str) -> None:
-        async for record in reader.records(log, Filter(events=_READ)):
+    async def read(self, reader: LogReader, log: str, where: Filter) -> None:
+        async for record in reader.records(log, where):
             self._take(cast("Json", orjson.loads(record.body)))
 
     def roots(self) -> list[Node]:
@@ -105,12 +116,11 @@ class _Forest:
     def _take(self, body: Json) -> None:
         known = self._nodes.get(str(body.get("call")))
         if known is not None:
-            _end(known, body)
-        elif _part(body, "cause").get("task") not in self._transactions:
-            return
+            if body["type"] in ENDS:
+                _end(known, body)
         elif body["type"] == Event.DELEGATION_CREATED:
             self._tasks[body["grant"]] = body
-        elif "actor" in body:
+        elif body["type"] in CALLS and "actor" in body:
             node = self._nodes[body["call"]] = _begun(body)
             if body["type"] == Event.CALL_DENIED:
                 _end(node, body)
@@ -140,7 +150,7 @@ def _end(node: Node, body: Json) -> None:
 async def _delegations(reader: LogReader, log: str, task: str) -> dict[str, str]:
     """The delegations that name a task, with their transactions."""
     named: dict[str, str] = {}
-    async for record in reader.records(log, Filter(events=frozenset({Event.DELEGATION_CREATED}))):
+    async for record in reader.records(log, Filter(task=task, events=_DELEGATIONS)):
         body = cast("Json", orjson.loads(record.body))
         if body.get("task") == task:
             named[body["grant"]] = str(_part(body, "cause").get("task"))

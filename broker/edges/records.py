@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import orjson
 
-from broker.audit.interface import Event, Filter, LogReader, StoredRecord
+from broker.audit.interface import CallFilter, Event, Filter, LogReader, StoredRecord
 from broker.model import Json
 
 CALLS = frozenset({Event.CALL_INTENT, Event.CALL_DENIED, Event.CALL_OUTCOME, Event.CALL_UNKNOWN})
@@ -64,11 +64,7 @@ def part(record: LoggedRecord, name: str) -> dict[str, Any]:
     return cast("dict[str, Any]", record.body.get(name) or {})
 
 
-async def ended(reader: LogReader, last: LoggedRecord) -> Json:
-    """The call that a record ends, on one line, as data."""
-    first = last
-    if last.body["type"] != Event.CALL_DENIED:
-        wanted = Filter(call=str(last.body["call"]), events=frozenset({Event.CALL_INTENT}))
-        async for intent in reader.records(last.log, wanted):
-            first = read(last.log, intent)
-    return summary(first, last)
+async def ended_calls(reader: LogReader, log: str, where: CallFilter, *, last: int) -> list[tuple[int, Json]]:
+    """The newest ended calls that fit, oldest first: the number of each one's last record, and its line."""
+    found = await reader.calls(log, where, last=last)
+    return [(one.ended.seq, summary(read(log, one.begun), read(log, one.ended))) for one in found]

@@ -13,14 +13,16 @@ class EventTooLarge(ValueError):
 class EventParser:
     """Fed with chunks as they come, it gives the data of the events that are complete. Linear.
 
-    Only events of type `message` count. `last_id` and `retry_ms` are what the stream said last.
+    Only events of type `message` count, unless all do. `last_id` and `retry_ms` are what it said last.
 
     Args:
         limit: bytes of the largest event.
+        every_type: whether events of other types count too.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, every_type: bool = False) -> None:
         self._limit = limit
+        self._every_type = every_type
         self._buffer = bytearray()
         self._searched = 0
         self._begun = False
@@ -87,6 +89,6 @@ class EventParser:
     def _dispatch(self) -> bytes | None:
         data, kind = self._data, self._type
         self._data, self._type, self._size = [], "", 0
-        if not data or kind not in ("", "message"):
+        if not data or (kind not in ("", "message") and not self._every_type):
             return None
         return b"\n".join(data)

@@ -50,8 +50,8 @@ class Deployment:
             raise RuntimeError(f"{' '.join(line)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done.stdout
 
-    def add_agent(self, name: str, role: str) -> Credentials:
-        added = json.loads(self.command("agent", "add", name, "--role", role, "--json"))
+    def add_agent(self, name: str, role: str, *options: str) -> Credentials:
+        added = json.loads(self.command("agent", "add", name, "--role", role, *options, "--json"))
         return Credentials(added["client_id"], added["client_secret"])
 
     def token(self, agent: Credentials) -> str:
@@ -69,14 +69,20 @@ class Deployment:
 
 @contextmanager
 def broker(
-    folder: Path, connectors: Mapping[str, Mapping[str, Any]], *, hostname: str = "127.0.0.1"
+    folder: Path,
+    connectors: Mapping[str, Mapping[str, Any]],
+    *,
+    hostname: str = "127.0.0.1",
+    policies: Path | None = None,
 ) -> Iterator[Deployment]:
     """A broker process with a state folder of its own, serving as soon as all its connectors are up."""
     folder.mkdir(parents=True)
     port = free_port()
     url = f"http://{hostname}:{port}"
     file, log = folder / "broker.toml", folder / "broker.log"
-    settings = {"server": {"port": port, "public_url": url}, "connectors": connectors}
+    settings: dict[str, Any] = {"server": {"port": port, "public_url": url}, "connectors": connectors}
+    if policies is not None:
+        settings["policies_dir"] = str(policies)
     file.write_text(tomlkit.dumps(settings))
     with process([BROKER, "serve", "--config", file], log) as child:
         until_answered(f"{url}/readyz", child, log, enough=_all_connectors_are_up)

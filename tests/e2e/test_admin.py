@@ -20,7 +20,7 @@ EXAMPLES = int(os.environ.get("BROKER_ADMIN_EXAMPLES", "15"))
 CONFIGURATION = """
 # A cursor may look right and not be ours; a JWK may have all members of a key and not be one. Both are 400.
 [[operations]]
-include-path-regex = "/(agents|grants|calls|calls/open|history)$"
+include-path-regex = "/(agents|grants|approvals|calls|calls/open|history)$"
 include-method = "GET"
 checks.positive_data_acceptance.enabled = false
 

@@ -21,6 +21,17 @@ def test_the_quick_benchmark_of_identity_prints_what_is_measured_with_its_goals(
     assert len(list(table(result))) == 2 + len(result["endpoint_ms"]) + len(result["checks_us"])
 
 
+@pytest.mark.timeout(180)
+def test_the_quick_benchmark_of_the_ledger_prints_every_difference() -> None:
+    command = [sys.executable, "-m", "benchmarks.ledger", "--quick", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr
+    kinds = ("bare", "reserve_settle", "rolling", "rate")
+    assert set(json.loads(done.stdout)) == {f"{kind}_{batch}" for kind in kinds for batch in (1, 32)} | {
+        "gcra"
+    }
+
+
 CELL = {"rps", "rps_min", "rps_max", "p50_ms", "p95_ms", "p99_ms", "cpu_ms_per_call"}
 
 
@@ -46,3 +57,13 @@ def test_the_quick_benchmark_of_policies_measures_all_that_has_a_goal() -> None:
     result = json.loads(done.stdout)
     assert result["goals_ms"].keys() <= result["ms"].keys()
     assert all(value > 0 for value in result["ms"].values())
+
+
+@pytest.mark.timeout(180)
+def test_the_quick_benchmark_of_models_measures_what_a_stream_costs() -> None:
+    command = [sys.executable, "-m", "benchmarks.models", "--quick", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert all(result[name]["first_event_ms"] > 0 for name in ("direct", "relay", "broker"))
+    assert set(result["broker"]) == {"first_event_ms", "first_text_ms", "chunk_us"}

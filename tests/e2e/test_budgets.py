@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from broker.errors import ConfigurationError
+from broker.ledger.rules import load_budgets
 from broker.policy.load import shipped_policies
 from broker.testing import TestAgent, agent_for, content
 from connectors.echo import connector
@@ -50,3 +52,21 @@ async def test_an_agent_that_calls_too_fast_is_told_when_to_come_back(tmp_path: 
         assert (refused.is_error, error["code"]) == (True, "rate_limited")
         assert error["retry_after_s"] == pytest.approx(3600, abs=120)
         assert error["hint"].startswith("wait 3")
+
+
+async def test_calls_from_one_address_keep_to_its_rate_and_the_address_is_not_in_the_books(tmp_path: Path):
+    text = 'rates:\n  - {scope: "address:*", calls: 1, per: hour}\n'
+    async with agent_for(connector, policies=policies(tmp_path, text)) as agent:
+        assert not (await say(agent)).is_error
+        refused = await say(agent)
+        assert content(refused)["error"]["code"] == "rate_limited"
+        accounts = [balance.account for balance in await agent.app.store.ledger.balances()]
+        (kept,) = [account for account in accounts if account.startswith("rate:address:")]
+        assert "127.0.0.1" not in str(accounts)
+        assert len(kept.split(":")[2].partition("#")[0]) == 16
+
+
+async def test_one_address_cannot_be_named_in_a_rule(tmp_path: Path):
+    folder = policies(tmp_path, 'rates:\n  - {scope: "address:10.0.0.1", calls: 1, per: hour}\n')
+    with pytest.raises(ConfigurationError, match="keyed hashes"):
+        load_budgets(folder)

@@ -7,14 +7,15 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import ROOT, free_port, process, until_answered
+from tests.e2e.processes import ROOT, free_port, process, python_upstream, until_answered
+from tests.e2e.venvs import venv
 
 PROGRAMS = Path(sys.executable).parent
 RUN_S = 60
@@ -49,10 +50,14 @@ class Story:
 
 
 @contextmanager
-def story(name: str, tmp_path: Path, first: Sequence[str] = ()) -> Iterator[Story]:
+def story(
+    name: str, tmp_path: Path, first: Sequence[str] = (), *, edit: Callable[[Path], None] | None = None
+) -> Iterator[Story]:
     """A copy of an example, with `broker serve` running in it after the commands that come `first`."""
     folder, port = tmp_path / name, free_port()
     shutil.copytree(ROOT / "examples" / name, folder)
+    if edit is not None:
+        edit(folder)
     url = f"http://127.0.0.1:{port}"
     environment = {
         "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
@@ -220,6 +225,7 @@ def without_approvals(text: str) -> str:
 def test_an_agent_asks_for_a_refund_and_a_human_decides_at_the_command_line(tmp_path: Path) -> None:
     starting, running, deciding, denying = blocks((ROOT / "examples/04-approval/README.md").read_text())
     with story("04-approval", tmp_path, starting.code.splitlines()[:1]) as example:
+        assert "3 passed" in example.run("broker", "policy", "test")
         export, run = (line.split() for line in running.code.splitlines())
         environment = {**example.environment, **dict(pair.split("=") for pair in export[1:])}
         with subprocess.Popen(
@@ -241,3 +247,25 @@ def test_an_agent_asks_for_a_refund_and_a_human_decides_at_the_command_line(tmp_
         wanted = running.prints + denying.prints
         assert without_approvals("".join(said)) == without_approvals(wanted)
         assert "verified" in example.run("broker", "audit", "verify")
+
+
+def test_an_agent_uses_a_model_through_an_sdk_as_its_page_says(tmp_path: Path) -> None:
+    sdks = next((venv("models").parent / "lib").glob("python*")) / "site-packages"
+    running = blocks((ROOT / "examples/05-models/README.md").read_text())
+    with (
+        python_upstream("providers.py", log=tmp_path / "providers.log") as url,
+        story("05-models", tmp_path, edit=lambda folder: _point_at(folder, url)) as example,
+    ):
+        adding, export, run = next(shown for shown in running if "agent add" in shown.code).code.splitlines()
+        example.run(*adding.split())
+        named = dict(pair.split("=") for pair in export.split()[1:])
+        told = example.run(*run.split(), **named, PYTHONPATH=str(sdks))
+        assert told == next(shown for shown in running if "agent add" in shown.code).prints
+
+
+def _point_at(folder: Path, url: str) -> None:
+    """Have the example ask the stand-in of a provider, which wants a key."""
+    file = folder / "broker.toml"
+    (folder / "key").write_text("sk-openai-test")
+    text = file.read_text().replace("http://127.0.0.1:8080", url)
+    file.write_text(text.replace("allow_private = true", 'allow_private = true\napi_key = "file:key"'))

@@ -1,6 +1,7 @@
 """Which keys does an agent sign with? `broker agent key …`: with a key there is no secret to keep."""
 
 import getpass
+import re
 import sys
 import time
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from broker.edges.cli.app import noun
 from broker.edges.cli.composition import Office, configured, on_the_state
@@ -19,12 +21,16 @@ from broker.model import AgentId
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
+    from typer._click.core import Context
+
     from broker.identity.interface import AgentKey, KeyAddress
     from broker.settings import Settings
 
 app = noun("Public keys an agent authenticates with: add, list, remove.")
 
 _LARGEST_JWK = 16 << 10
+_DASHED_THUMBPRINT = re.compile(r"-[A-Za-z0-9_-]{42}")
+"""RFC 7638, of SHA-256, in base64url."""
 
 Name = Annotated[str, typer.Argument(help="The agent's id.")]
 Jwk = Annotated[
@@ -38,6 +44,16 @@ JwksUri = Annotated[
 Kid = Annotated[
     str, typer.Argument(help="The key's thumbprint or address, as `broker agent key list` shows it.")
 ]
+
+
+class _NamesThumbprints(TyperCommand):
+    """A verb whose last argument may be a thumbprint: one in 64 begins with a dash, and is no option."""
+
+    def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
+        """Put thumbprints where nothing is taken for an option, unless who asks has done so."""
+        dashed = [] if "--" in args else [arg for arg in args if _DASHED_THUMBPRINT.fullmatch(arg)]
+        rest = [arg for arg in args if arg not in dashed]
+        return super().parse_args(ctx, [*rest, "--", *dashed] if dashed else args)
 
 
 @app.command()
@@ -117,7 +133,7 @@ def list_(ctx: typer.Context, name: Name, config: Config = None, as_json: AsJson
     Output(as_json=as_json).rows(("kid", "algorithms", "added"), rows, empty=empty)
 
 
-@app.command()
+@app.command(cls=_NamesThumbprints)
 def remove(ctx: typer.Context, name: Name, kid: Kid, config: Config = None, as_json: AsJson = False) -> None:
     """Refuse a key of an agent from now on, or those that it publishes."""
 

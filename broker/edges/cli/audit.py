@@ -8,7 +8,7 @@ import typer
 from broker.edges.cli.app import noun
 from broker.edges.cli.composition import Office, configured, on_the_state
 from broker.edges.cli.exports import export
-from broker.edges.cli.kept import VERIFICATION_FAILED, OneLog, chosen_heads, kept_notes, signer_of
+from broker.edges.cli.kept import VERIFICATION_FAILED, OneLog, chosen_heads, kept_notes, progress, signer_of
 from broker.edges.cli.options import AsJson, Config
 from broker.edges.cli.output import Output
 from broker.edges.cli.proofs import prove
@@ -38,7 +38,9 @@ def verify(
 
     async def check(office: Office) -> Report:
         key = office.keys.checkpoint.public_key().public_bytes_raw()
-        return await verified(office.store.log, keys=[key], kept=kept)
+        store = office.store
+        with progress() as told:
+            return await verified(store.log, keys=[key], kept=kept, payloads=store.payloads, progress=told)
 
     report = on_the_state(ctx, configured(config).settings, check)
     output = Output(as_json=as_json)
@@ -52,12 +54,14 @@ def verify(
             "checkpoints": log.checkpoints,
             "signed_to": log.signed_size,
             "open_calls": list(log.open_calls),
+            "pruned": log.pruned,
         }
         for log in report.logs
     ]
     lines = [
         f"{log['log']}: {log['records']} records, root {str(log['root'])[:16]}…,"
         f" signed to {log['signed_to']}, {len(found.open_calls)} calls open"
+        + (f", of the first {found.pruned} only the hashes" if found.pruned else "")
         for log, found in zip(logs, report.logs, strict=True)
     ]
     lines += [f"{p['log']} #{p['seq']}: {p['what']}" for p in problems]

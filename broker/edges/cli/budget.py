@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from broker.ledger.rules import BudgetRules
     from broker.settings import Settings
 
-app = noun("What is spent and held, and caps: list, set.")
+app = noun("What is spent and held, and caps: list, set, explain, forecast.")
 
 Scope = Annotated[str, typer.Argument(help="<kind>:<name> as `broker budget list` shows it.")]
 Window = Annotated[str, typer.Option("--window", "-w", help="The window of the budget.")]
@@ -29,6 +29,9 @@ For = Annotated[str, typer.Option("--for", metavar="DURATION", help="How long, e
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
 
 _MONEY = "micro_usd"
+REFUSED = 3
+EXPLAINED = ("scope", "window", "unit", "needs", "spent", "held", "cap", "left", "turns")
+FORESEEN = ("scope", "window", "unit", "left", "cap", "calls", "per hour", "reached")
 COLUMNS = ("scope", "window", "unit", "spent", "held", "cap", "left", "rule")
 
 
@@ -79,6 +82,48 @@ def set_(
     Output(as_json=as_json).item(_facts(override), text)
 
 
+@app.command("explain")
+def explain(
+    ctx: typer.Context,
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="A target by its exposed name.")],
+    *,
+    agent: Annotated[str, typer.Option("--as", metavar="AGENT", help="Who would call it.")],
+    chain: Annotated[
+        list[str] | None, typer.Option("--chain", metavar="AGENT", help="Who delegated, nearest first.")
+    ] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every budget and rate above a call, and whether it holds it. Exits with 3 if one does not."""
+    from broker.edges.cli.budget_outlook import explained
+
+    rows, fits = explained(ctx, configured(config).settings, tool, [agent, *(chain or ())])
+    output = Output(as_json=as_json)
+    shown = rows if as_json else [_readable(row) for row in rows]
+    output.rows(("", *EXPLAINED), shown, empty="nothing is above this call")
+    if not fits:
+        raise typer.Exit(REFUSED)
+
+
+@app.command("forecast")
+def forecast(
+    ctx: typer.Context,
+    over: Annotated[
+        str, typer.Option("--over", metavar="DURATION", help="How far back calls make the pace.")
+    ] = "1h",
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """When each cap is reached if things go on as in the last hour: a straight line."""
+    from broker.edges.cli.budget_outlook import foreseen
+    from broker.edges.cli.durations import seconds
+
+    rows = foreseen(ctx, configured(config).settings, seconds(over))
+    output = Output(as_json=as_json)
+    shown = rows if as_json else [_readable(row) for row in rows]
+    output.rows(FORESEEN, shown, empty="no budgets")
+
+
 async def _agents(office: Office) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for agent in await office.store.agents.agents():
@@ -126,7 +171,10 @@ def _row(standing: "Standing") -> dict[str, object]:
 def _readable(row: dict[str, object]) -> dict[str, object]:
     if row["unit"] != _MONEY:
         return row
-    shown = {key: dollars(value) if isinstance(value, int) else value for key, value in row.items()}
+    shown = {
+        key: dollars(value) if isinstance(value, int) and key != "calls" else value
+        for key, value in row.items()
+    }
     return {**shown, "unit": "usd"}
 
 

@@ -15,8 +15,9 @@ def lines(roots: Sequence[Node], ink: Ink) -> Iterator[str]:
     who = [visible(prefix + " ← ".join(node.chain)) for prefix, node in drawn]
     width = max(map(len, who), default=0)
     names = max((len(visible(node.name)) for _, node in drawn), default=0)
+    ends = max((len(node.outcome) for _, node in drawn), default=0)
     for label, (_, node) in zip(who, drawn, strict=True):
-        outcome = ink(_STYLES.get(node.outcome, "red"), f"{node.outcome:12}")
+        outcome = ink(_STYLES.get(node.outcome, "red"), f"{node.outcome:{ends}}")
         took = "" if node.duration_us is None else f"{node.duration_us / 1000:.1f} ms"
         cost = dollars(node.cost) if node.cost else ""
         parts = [f"{label:{width}}", f"{visible(node.name):{names}}", outcome, f"{took:>10}", f"{cost:12}"]

@@ -1,9 +1,11 @@
 """What has happened? `broker calls` reads the log beside the server."""
 
+import time
 from typing import Annotated
 
 import typer
 
+from broker.audit.interface import Outcome
 from broker.edges.cli.app import noun
 from broker.edges.cli.composition import Office, configured, on_the_state
 from broker.edges.cli.ink import Ink, visible
@@ -18,14 +20,26 @@ Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with new cal
 Last = Annotated[
     int, typer.Option("--last", "-n", min=0, help="How many of the newest calls to print first.")
 ]
-Agent = Annotated[str | None, typer.Option("--agent", help="Only calls of this agent.")]
+Agent = Annotated[str | None, typer.Option("--agent", help="Only calls of this agent: agent=NAME.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[CONDITION]...",
+        help="agent=, tool=, outcome= or !=, since=, until=, log=, cost= > >= < or <=; all have to hold.",
+    ),
+]
 CallArgument = Annotated[str, typer.Argument(metavar="CALL", help="The call's id.")]
 TreeOf = Annotated[str | None, typer.Argument(metavar="CALL", help="Any call of the tree.")]
 Task = Annotated[
     str | None,
     typer.Option("--task", help="All trees of a task, or of a transaction, instead of one call's."),
 ]
+WithPayload = Annotated[
+    bool, typer.Option("--payload", help="Show arguments and result instead. That you look is recorded.")
+]
+Reason = Annotated[str, typer.Option(help="Why you look; goes into the log. Needed with --payload.")]
 _LOOK_S = 0.5
+_OUTCOME_WIDTH = max(map(len, Outcome))
 _STYLES = {
     "ok": "green",
     "pending_approval": "yellow",
@@ -38,6 +52,7 @@ _STYLES = {
 @app.command()
 def tail(
     ctx: typer.Context,
+    where: Where = None,
     *,
     follow: Follow = False,
     last: Last = 20,
@@ -45,15 +60,22 @@ def tail(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """The newest calls, one a line, oldest first."""
+    """The newest calls that fit, one a line, oldest first.
+
+    For example: broker calls tail agent=researcher outcome!=ok since=2h 'cost>0.01'
+    """
+    from broker.edges.call_filter import parse_filter
+
     output = Output(as_json=as_json)
+    named = [] if agent is None else [f"agent={agent}"]
+    wanted = parse_filter([*(where or []), *named], now=time.time())
 
     async def told(office: Office) -> None:
         import anyio
 
         from broker.edges.cli.records import Tail
 
-        calls = Tail(office.store.log, agent)
+        calls = Tail(office.store.log, wanted)
         for call in await calls.newest(last):
             output.event(call, call_line(call, output.ink))
         while follow:
@@ -65,8 +87,20 @@ def tail(
 
 
 @app.command()
-def show(ctx: typer.Context, call: CallArgument, config: Config = None, as_json: AsJson = False) -> None:
-    """Everything the log holds about one call."""
+def show(
+    ctx: typer.Context,
+    call: CallArgument,
+    *,
+    payload: WithPayload = False,
+    reason: Reason = "",
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Everything the log holds about one call; with --payload also what was said, which is recorded."""
+    if payload:
+        from broker.edges.cli.payload import show_payload
+
+        return show_payload(ctx, call, reason, configured(config).settings, Output(as_json=as_json))
     from broker.edges.cli.records import story
     from broker.edges.records import LoggedRecord, call_records
 
@@ -80,6 +114,7 @@ def show(ctx: typer.Context, call: CallArgument, config: Config = None, as_json:
     lines = [f"{output.ink('dim', f'{what:10}')} {visible(text)}" for what, text in story(records)]
     data = [{"log": r.log, "seq": r.seq, "leaf": r.leaf, "record": r.body} for r in records]
     output.item(data, "\n".join(lines))
+    return None
 
 
 @app.command()
@@ -123,7 +158,7 @@ def call_line(call: Json, ink: Ink) -> str:
     parts = (
         str(call["ts"])[11:23],
         visible(f"{call['agent']:14} {call['name']:32}"),
-        ink(_STYLES.get(outcome, "red"), f"{outcome:12}"),
+        ink(_STYLES.get(outcome, "red"), f"{outcome:{_OUTCOME_WIDTH}}"),
         took,
         f"{cost:12}",
         ink("dim", str(call["call"])),

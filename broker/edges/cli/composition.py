@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from broker.allowances import Allowances
     from broker.audit.interface import Log
+    from broker.audit.payloads import PayloadStore
+    from broker.backups import BackupStore
     from broker.catalog.catalog import LiveCatalog
     from broker.configuration.load import Loaded
     from broker.configuration.places import Key
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from broker.journal import Journal
     from broker.ledger.interface import LedgerReader
     from broker.operators import Operators
+    from broker.payloads import Payloads
     from broker.settings import Settings
     from broker.signals import Signals
 
@@ -55,6 +58,16 @@ class Store(Protocol):
     @property
     def log(self) -> "Log":
         """The logs."""
+        ...
+
+    @property
+    def backups(self) -> "BackupStore":
+        """Copies it."""
+        ...
+
+    @property
+    def payloads(self) -> "PayloadStore":
+        """What was said in calls."""
         ...
 
     @property
@@ -121,6 +134,11 @@ class Office(Protocol):
         """Which findings of guards are none."""
         ...
 
+    @property
+    def payloads(self) -> "Payloads":
+        """What was said in calls, and about whom."""
+        ...
+
 
 class App(Office, Protocol):
     """A broker that is ready to serve."""
@@ -150,6 +168,14 @@ class Composition(Protocol):
 
     def running(self, settings: "Settings", folder: Path) -> AbstractAsyncContextManager[App]:
         """Build a broker; relative paths of secrets start from `folder`."""
+        ...
+
+    def restore(self, settings: "Settings", backup: Path, keys: Path | None) -> None:
+        """Put a backup where no state is."""
+        ...
+
+    def take_away(self, settings: "Settings") -> None:
+        """Remove what was restored and does not verify."""
         ...
 
 

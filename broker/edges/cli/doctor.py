@@ -96,11 +96,13 @@ def _policies(folder: Path) -> Iterator[Finding]:
 
 def commands(settings: "Settings") -> Iterator[Finding]:
     """Whether the connectors are installed and the commands they start are there."""
-    installed = {entry.name for entry in importlib.metadata.entry_points(group="mcp_tool_broker.connectors")}
+    from broker.catalog.installed import installed
+
+    usable = installed()
     for name, section in settings.connectors.items():
         check = f"connector {name}"
-        if section.use not in installed:
-            hint = f"installed are: {', '.join(sorted(installed))}"
+        if section.use not in usable:
+            hint = f"installed are: {', '.join(usable)}"
             yield Finding(check, State.FAILED, f"there is no connector `{section.use}`", hint)
             continue
         command = section.settings.get("command")

@@ -1,25 +1,40 @@
 """How does a log leave the broker? The verb `broker audit export`."""
 
-import sys
-from contextlib import contextmanager
+import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from broker.edges.cli.composition import Office, configured, on_the_state
-from broker.edges.cli.kept import OneLog, chosen_heads, signer_of
+from broker.edges.cli.kept import OneLog, chosen_heads, new_file, progress, signer_of
 from broker.edges.cli.options import AsJson, Config
 from broker.edges.cli.output import Output
 from broker.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from broker.audit.export import Range
 
-    from broker.audit.export import Progress, Range
-
-Out = Annotated[Path, typer.Option("--out", metavar="PATH", help="A new folder, or a new file .zip.")]
+Out = Annotated[
+    Path,
+    typer.Option("--out", metavar="PATH", help="A new folder or .zip; a new file for lines of a format."),
+]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="archive (with its verifier), tiles (C2SP tlog-tiles), or lines: jsonl, ocsf, otlp, cef.",
+    ),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[CONDITION]...",
+        help="Which calls, for lines of a format: as `broker calls tail` takes them.",
+    ),
+]
 From = Annotated[
     str | None,
     typer.Option(
@@ -31,8 +46,10 @@ To = Annotated[str | None, typer.Option("--to", metavar="SEQ|TIME", help="Last r
 
 def export(
     ctx: typer.Context,
+    where: Where = None,
     *,
     out: Out,
+    kind: Format = "archive",
     log: OneLog = None,
     start: From = None,
     end: To = None,
@@ -42,7 +59,17 @@ def export(
     """Write the log for somebody who has no broker: exact records, checkpoints, keys and verify.py.
 
     It goes up to a checkpoint that is signed for it. `python3 verify.py` in it needs Python alone.
+    Other systems read other formats: OCSF 1.9, OTLP/JSON, CEF, or static tiles.
     """
+    if kind != "archive":
+        others = {"--from": start, "--to": end} | ({"a condition": where} if kind == "tiles" else {})
+        if named := [name for name, value in others.items() if value]:
+            raise InvalidRequest(f"{named[0]} does not go with --format {kind}", hint="leave it out")
+        line = on_the_state(ctx, configured(config).settings, partial(_formatted, kind, where, log, out))
+        Output(as_json=as_json).item({"out": str(out), "written": line}, f"{line} in {out}")
+        return
+    if where:
+        raise InvalidRequest("an archive holds all calls: conditions are for lines", hint="--format jsonl")
     from broker.audit.export import export as exported
     from broker.audit.export import target
     from broker.audit.publisher import newest_note
@@ -53,7 +80,7 @@ def export(
         heads = await chosen_heads(office, log)
         signer = signer_of(office)
         signed = [(head, await newest_note(office.store.log, signer, head)) for head in heads]
-        with _progress() as told:
+        with progress() as told:
             return await exported(
                 office.store.log, signed, target(out), public=signer.public, wanted=wanted, progress=told
             )
@@ -62,6 +89,38 @@ def export(
     lines = [f"{name}: {count} records" for name, count in counts.items()]
     data = {"out": str(out), "logs": [{"log": name, "records": count} for name, count in counts.items()]}
     Output(as_json=as_json).item(data, "\n".join([*lines, f"exported to {out}"]))
+
+
+async def _formatted(kind: str, where: list[str] | None, log: str | None, out: Path, office: Office) -> str:
+    """Write lines of a format, or tiles; what was written, in words."""
+    from broker.audit.export import target
+    from broker.audit.feeds.formats import FORMATS, feed
+    from broker.audit.publisher import newest_note
+    from broker.audit.tlog import write_tiles
+    from broker.documents import did_you_mean
+    from broker.edges.call_filter import parse_filter
+
+    heads = await chosen_heads(office, log)
+    if kind == "tiles":
+        into, records = target(out), 0
+        for head in heads:
+            note = await newest_note(office.store.log, signer_of(office), head)
+            records += await write_tiles(office.store.log, head.name, note, into, below=f"{head.name}/")
+        into.close()
+        return f"{records} records as tiles"
+    if kind not in FORMATS:
+        known = [*FORMATS, "archive", "tiles"]
+        raise InvalidRequest(
+            f"there is no format `{kind}`", hint=did_you_mean(kind, known) or f"there are {', '.join(known)}"
+        )
+    wanted = parse_filter(where or [], now=time.time())
+    chosen = [head for head in heads if wanted.log in {None, head.name}]
+    lines = 0
+    with new_file(out) as write:
+        async for line in feed(office.store.log, chosen, wanted.calls, FORMATS[kind]):
+            write(line)
+            lines += 1
+    return f"{lines} lines of {kind}"
 
 
 def _range(start: str | None, end: str | None, log: str | None) -> "Range":
@@ -93,17 +152,3 @@ def _time(text: str | None) -> str:
         ) from None
     given = time if time.tzinfo else time.replace(tzinfo=UTC)
     return f"{given.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
-
-
-@contextmanager
-def _progress() -> "Generator[Progress]":
-    """Shows how far it is on a terminal; nothing elsewhere."""
-    shown = sys.stderr.isatty()
-
-    def told(name: str, done: int, of: int) -> None:
-        if shown:
-            print(f"\r\x1b[K{name}: {done:,} of {of:,} records", end="", file=sys.stderr, flush=True)
-
-    yield told
-    if shown:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -1,5 +1,8 @@
 """What do the verbs about the log share? Which logs are meant, who signs, what was kept elsewhere."""
 
+import os
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +12,10 @@ from broker.edges.cli.composition import Office
 from broker.errors import ConfigurationError, UnknownTarget
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
     from broker.audit.checkpoint import Signer
+    from broker.audit.export import Progress
     from broker.audit.interface import LogHead
 
 VERIFICATION_FAILED = 6
@@ -29,6 +35,22 @@ async def chosen_heads(office: Office, name: str | None) -> "list[LogHead]":
         known = ", ".join(f"`{head.name}`" for head in heads) or "none yet"
         raise UnknownTarget(f"there is no log `{name}`", hint=f"the logs are: {known}")
     return chosen
+
+
+@contextmanager
+def new_file(path: Path) -> "Generator[Callable[[bytes], int]]":
+    """A file that was not there, readable by its owner alone.
+
+    Raises:
+        ConfigurationError: it is there already, or cannot be made.
+    """
+    try:
+        with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            yield file.write
+    except FileExistsError as error:
+        raise ConfigurationError(f"`{path}` is there already", hint="name a file that is new") from error
+    except OSError as error:
+        raise ConfigurationError(f"cannot write `{path}`: {error.strerror}") from error
 
 
 def signer_of(office: Office) -> "Signer":
@@ -52,3 +74,19 @@ def kept_notes(path: Path) -> list[str]:
         raise ConfigurationError(f"cannot read `{path}`: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"`{path}` is not a text") from error
+
+
+@contextmanager
+def progress() -> "Generator[Progress]":
+    """Shows how far it is on a terminal; nothing elsewhere."""
+    wanted, shown = sys.stderr.isatty(), False
+
+    def told(name: str, done: int, of: int) -> None:
+        nonlocal shown
+        if wanted:
+            shown = True
+            print(f"\r\x1b[K{name}: {done:,} of {of:,} records", end="", file=sys.stderr, flush=True)
+
+    yield told
+    if shown:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -4,46 +4,54 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from broker.audit.interface import Event, Filter, LogReader
+from broker.audit.interface import Event, LogHead, LogReader
+from broker.edges.call_filter import Wanted
 from broker.edges.cli.ink import visible
 from broker.edges.cli.output import dollars
-from broker.edges.records import ENDS, LoggedRecord, ended, findings, part, read
+from broker.edges.records import LoggedRecord, ended_calls, findings, part
 from broker.model import Json
 
 
 class Tail:
-    """The ended calls of all logs, newest first asked for, then whatever has been added.
+    """The ended calls that fit a filter: the newest, then whatever is added.
 
     Args:
         reader: the logs.
-        agent: only calls of this agent.
+        wanted: which calls, of which log.
     """
 
-    def __init__(self, reader: LogReader, agent: str | None) -> None:
+    def __init__(self, reader: LogReader, wanted: Wanted) -> None:
         self._reader = reader
-        self._agent = agent
+        self._wanted = wanted
         self._seen: dict[str, int] = {}
 
     async def newest(self, count: int) -> list[Json]:
         """The newest calls, oldest first; `since` goes on after them."""
-        calls = await self._read_up(Filter(agent=self._agent, events=ENDS, last=count)) if count else []
-        self._seen = {head.name: head.size for head in await self._reader.logs()} | self._seen
-        return calls[-count:] if count else []
+        calls: list[Json] = []
+        for head in await self._heads():
+            where = replace(self._wanted.calls, before_seq=head.size)
+            calls += [c for _, c in await ended_calls(self._reader, head.name, where, last=count)]
+            self._seen[head.name] = head.size
+        return sorted(calls, key=_when)[-count:] if count else []
 
     async def since(self) -> list[Json]:
         """The calls that have ended since the last look."""
-        return await self._read_up(Filter(agent=self._agent, events=ENDS))
-
-    async def _read_up(self, where: Filter) -> list[Json]:
         calls: list[Json] = []
-        for head in await self._reader.logs():
-            start = self._seen.get(head.name, 0)
-            if head.size > start:
-                here = replace(where, from_seq=start)
-                records = [read(head.name, r) async for r in self._reader.records(head.name, here)]
-                calls += [await ended(self._reader, last) for last in records if last.seq < head.size]
+        for head in await self._heads():
+            seen = self._seen.get(head.name, 0)
+            if head.size > seen:
+                where = replace(self._wanted.calls, from_seq=seen, before_seq=head.size)
+                new = await ended_calls(self._reader, head.name, where, last=head.size - seen)
+                calls += [call for _, call in new]
                 self._seen[head.name] = head.size
-        return sorted(calls, key=lambda call: str(call["ts"]))
+        return sorted(calls, key=_when)
+
+    async def _heads(self) -> list[LogHead]:
+        return [head for head in await self._reader.logs() if self._wanted.log in {None, head.name}]
+
+
+def _when(call: Json) -> str:
+    return str(call["ts"])
 
 
 def story(records: Sequence[LoggedRecord]) -> Iterator[tuple[str, str]]:
@@ -54,6 +62,8 @@ def story(records: Sequence[LoggedRecord]) -> Iterator[tuple[str, str]]:
     yield "when", f"{first.body['ts']}{_took(last)}"
     yield "who", f"{actor.get('agent')}  (chain {' ← '.join(cast('list[str]', actor.get('chain') or []))})"
     yield "what", f"{what.get('method')} {what.get('name')}{_of(what)}"
+    for claim, text in part(first, "claims").items():
+        yield "claims", f"to be {claim} {text}  (not verified)"
     yield from _why(actor, part(first, "cause"))
     if "arguments" in first.body:
         yield "arguments", _committed(part(first, "arguments"))
@@ -94,7 +104,9 @@ def _of(what: dict[str, Any]) -> str:
 
 
 def _committed(content: dict[str, Any]) -> str:
-    return f"{content.get('bytes')} bytes, hmac {str(content.get('hmac'))[:16]}…  (content is not kept)"
+    if "commitment" not in content:
+        return f"{content.get('bytes')} bytes"
+    return f"{content['bytes']} bytes, committed to as {content['commitment'][:16]}…"
 
 
 def _within(cause: dict[str, Any]) -> str:

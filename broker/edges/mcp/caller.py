@@ -88,6 +88,10 @@ class OpenCaller:
             return cast("Json", result)
         raise _refused(response.get("error"))
 
+    async def deliver(self, event: Json) -> bool:  # noqa: ARG002 - the port's signature
+        """Drop it: MCP has no streams of models. The whole answer is the result."""
+        return not self._reply.gone
+
     async def poll(self, retry_ms: int) -> None:
         """End the stream and have the client fetch the rest, where it knows how to."""
         await self._reply.poll(retry_ms)

@@ -2,10 +2,15 @@
 
 from typing import Any, Final, cast
 
+from broker.edges.http import peer_address
+from broker.edges.mcp.exchange import Exchange
+from broker.edges.mcp.headers import Fields
 from broker.edges.mcp.wire import INVALID_PARAMS, Rejected
-from broker.model import Call, Caller, Json, Method, new_call_id
+from broker.model import IDEMPOTENCY_KEY, MODEL_METHODS, Call, Caller, Json, Method, new_call_id
 
-GOVERNED: Final = {method.value: method for method in Method}
+GOVERNED: Final = {method.value: method for method in Method if method not in MODEL_METHODS}
+
+IDEMPOTENCY_HEADER: Final = b"idempotency-key"
 
 _NOT_PASSED_ON: Final = frozenset({"_meta", "task"})
 """`task` asks this server for something that it does not offer; a server then ignores it (2025-11-25)."""
@@ -52,9 +57,22 @@ def name_of(method: Method, params: Json) -> str:
             raise Rejected(INVALID_PARAMS, "the `type` of `ref` is `ref/prompt` or `ref/resource`")
 
 
-def call(method: Method, params: Json, *, token: str, caller: Caller, meta: Json) -> Call:
+def call(exchange: Exchange, method: Method, params: Json, *, caller: Caller, meta: Json) -> Call:
     """The call that the pipeline judges."""
-    return Call(new_call_id(), method, name_of(method, params), params, token, caller, meta)
+    name, address = name_of(method, params), peer_address(exchange.scope)
+    meta = _with_key(exchange.fields, meta)
+    return Call(new_call_id(), method, name, params, exchange.token, caller, meta, address)
+
+
+def _with_key(fields: Fields, meta: Json) -> Json:
+    """An idempotency key may stand in the HTTP header that is drafted for it, as a text in quotes or without
+    (draft-ietf-httpapi-idempotency-key-header); that in `_meta` comes first.
+    """
+    key = fields.get(IDEMPOTENCY_HEADER)
+    if key is None or IDEMPOTENCY_KEY in meta:
+        return meta
+    bare = key[1:-1] if len(key) > 1 and key[0] == key[-1] == '"' else key
+    return {**meta, IDEMPOTENCY_KEY: bare}
 
 
 def _text(params: Json, key: str) -> str:

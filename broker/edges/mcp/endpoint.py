@@ -5,7 +5,8 @@ import logging
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from broker.edges.http import TooLarge, bearer, bound, bound_challenge, challenge, refusal, too_large
+from broker.edges.admission import Admission
+from broker.edges.http import TooLarge, bearer, refusal, too_large
 from broker.edges.mcp.exchange import Exchange
 from broker.edges.mcp.headers import VERSION, Fields
 from broker.edges.mcp.legacy import Legacy
@@ -18,9 +19,7 @@ from broker.edges.mcp.subscriptions import Changes, Streams
 from broker.edges.mcp.switchboard import Switchboard
 from broker.edges.mcp.trails import Trails
 from broker.edges.mcp.wire import LEGACY_VERSIONS
-from broker.errors import InvalidRequest, Unauthenticated
-from broker.identity.dpop import HeldToken, Proofs
-from broker.model import Principal
+from broker.errors import Unauthenticated
 from broker.pipeline import Pipeline
 from broker.settings import Settings
 from broker.signals import Signals
@@ -37,7 +36,7 @@ class McpEndpoint:
         signals: connects the processes of this deployment.
         sealer: seals session ids and the state of questions.
         settings: the endpoint's own address and limits.
-        proofs: checks that senders of bound tokens have their key.
+        admission: lets in whoever shows a valid token.
     """
 
     def __init__(
@@ -48,11 +47,10 @@ class McpEndpoint:
         sealer: Sealer,
         settings: Settings,
         *,
-        proofs: Proofs,
+        admission: Admission,
     ) -> None:
-        self._proofs = proofs
-        self._identity = pipeline.identity
-        self._settings = settings
+        self._admission = admission
+        self._resource = settings.resource
         trails = Trails(signals)
         self._switchboard = Switchboard(signals, trails)
         lists = Lists(pipeline)
@@ -79,38 +77,17 @@ class McpEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check the token before anything is read, then serve the revision that the client speaks."""
-        token, proved = bearer(scope), bound(scope)
+        token = bearer(scope)
         try:
-            admitted = await self._prove(scope, *proved) if proved else await self._admit(token)
+            admitted = await self._admission.admit(scope, self._resource, token)
             exchange = Exchange(scope, receive, send, Fields(scope["headers"]), *admitted)
             version = exchange.fields.get(VERSION)
             era = self._legacy if version is None or version in LEGACY_VERSIONS else self._modern
             await era.serve(exchange)
         except Unauthenticated as error:
-            told = (
-                bound_challenge(self._settings, error)
-                if proved
-                else challenge(self._settings, error if token else None)
-            )
+            told = self._admission.challenge(scope, error, presented=token is not None)
             await refusal(401, error, {"www-authenticate": told})(scope, receive, send)
         except TooLarge as error:
             await too_large(error)(scope, receive, send)
         except ClientDisconnect:
             logger.debug("a client went away before its request was complete")
-
-    async def _admit(self, token: str | None) -> tuple[str, Principal]:
-        if token is None:
-            raise Unauthenticated("a bearer token is needed", hint="get one at the token endpoint")
-        return token, await self._identity.authenticate(token)
-
-    async def _prove(self, scope: Scope, token: str, presented: str) -> tuple[str, Principal]:
-        """Admit a token that is bound to a key. Its proof is used up last, when its sender is known."""
-        try:
-            proof = self._proofs.read(
-                presented, method=scope["method"], url=self._settings.resource, token=token
-            )
-            admitted = await self._admit(HeldToken.of(token, proof.thumbprint))
-            await self._proofs.use(proof)
-        except InvalidRequest as error:
-            raise Unauthenticated(error.message, hint=error.hint) from None
-        return admitted

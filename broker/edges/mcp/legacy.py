@@ -33,7 +33,7 @@ from broker.edges.mcp.wire import (
     encode_result,
 )
 from broker.errors import BrokerError, Denied, Unauthenticated
-from broker.model import Call, Json, Method
+from broker.model import CLIENT, Call, Json, Method
 from broker.pipeline import Pipeline
 from broker.settings import LimitSettings
 
@@ -204,17 +204,21 @@ class Legacy:
         caller = OpenCaller(
             reply, session.capabilities, meta, SessionAsks(reply, self._switchboard, session.id)
         )
-        call = dispatch.call(method, told, token=exchange.token, caller=caller, meta=meta)
+        call = dispatch.call(exchange, method, told, caller=caller, meta=meta)
         with self._switchboard.open_call(session.id, identity, reply.cancel):
             await reply.deliver(
                 self._outcome(call, identity), if_cancelled=Outgoing(encode_error(identity, _CANCELLED))
             )
 
     def _meta(self, session: Session, params: Json) -> Json:
-        """`_meta` of the request, with the session's log level where later revisions put it."""
+        """`_meta` of the request, with the session's log level and client where later revisions put them."""
         given = params.get("_meta")
         level = self._switchboard.remembered(session.id).level or DEFAULT_LEGACY_LEVEL
-        return {**(cast("Json", given) if isinstance(given, dict) else {}), META_LOG_LEVEL: level}
+        return {
+            **(cast("Json", given) if isinstance(given, dict) else {}),
+            META_LOG_LEVEL: level,
+            CLIENT: session.client,
+        }
 
     async def _outcome(self, call: Call, identity: RequestId) -> Outgoing:
         try:

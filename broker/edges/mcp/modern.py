@@ -105,7 +105,7 @@ class Modern:
         caller = OpenCaller(reply, cast("Json", meta[META_CAPABILITIES]), meta, asks=None)
         told = dispatch.asked(method, params)
         passed = self._rounds.resume(exchange.principal, method, told)
-        call = dispatch.call(method, passed, token=exchange.token, caller=caller, meta=meta)
+        call = dispatch.call(exchange, method, passed, caller=caller, meta=meta)
         if method is Method.CALL_TOOL:
             self._check_param_headers(exchange, call)
         await reply.deliver(self._outcome(exchange, call, identity, told))

@@ -41,6 +41,8 @@ def released(answer: Released, method: Method, *, modern: bool) -> Json:
     told = _told(answer.call, cause, answer.cost, proof)
     if answer.watermark is not None:
         told["io.toolbroker/watermark"] = answer.watermark
+    if answer.repeats is not None:
+        told["io.toolbroker/call"]["repeats"] = answer.repeats
     if answer.notices:
         told["io.toolbroker/budget"] = [_notice(notice) for notice in answer.notices]
     body = _with_meta(answer.body, told, modern=modern)

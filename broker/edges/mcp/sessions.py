@@ -40,11 +40,12 @@ class Sealer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a client said when it began: its revision and capabilities."""
+    """What a client said when it began: its revision and capabilities, and which program it is."""
 
     id: str
     version: str
     capabilities: Json
+    client: Json
 
 
 class Sessions:
@@ -91,7 +92,7 @@ class Sessions:
             raise _unknown() from None
         if claims["agent"] != principal.agent.id or self._switchboard.remembered(claims["sid"]).ended:
             raise _unknown()
-        return Session(claims["sid"], claims["version"], claims["capabilities"])
+        return Session(claims["sid"], claims["version"], claims["capabilities"], claims["client"])
 
 
 def _unknown() -> Rejected:

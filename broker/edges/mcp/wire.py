@@ -1,11 +1,11 @@
 """What stands on the wire? JSON-RPC messages of MCP as raw JSON, in and out, and how a bad one is refused."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import orjson
 
+from broker.edges.nesting import DEEPEST, too_deep
 from broker.model import Json
 
 PARSE_ERROR: Final = -32700
@@ -31,9 +31,6 @@ META_CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
 META_SERVER: Final = "io.modelcontextprotocol/serverInfo"
 META_LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
 META_SUBSCRIPTION: Final = "io.modelcontextprotocol/subscriptionId"
-
-DEEPEST: Final = 200
-"""Nesting that can always be written again: orjson writes at most 254 levels, and a request is wrapped."""
 
 RequestId = str | int
 
@@ -102,22 +99,9 @@ def parse(body: bytes) -> Message:
         raise Rejected(INVALID_PARAMS, "the body is a batch: send one JSON-RPC message at a time")
     if not isinstance(decoded, dict):
         raise Rejected(INVALID_REQUEST, "the body is not a JSON-RPC message")
-    if body.count(b"{") + body.count(b"[") > DEEPEST and _is_deep(cast("Json", decoded)):
+    if too_deep(body, cast("Json", decoded)):
         raise Rejected(INVALID_REQUEST, f"the body is nested more than {DEEPEST} deep")
     return _message(cast("Json", decoded))
-
-
-def _is_deep(root: Json) -> bool:
-    level: list[Any] = [root]
-    for _ in range(DEEPEST):
-        level = [child for node in level for child in _children(node)]
-    return bool(level)
-
-
-def _children(node: Any) -> Iterable[Any]:
-    if isinstance(node, dict):
-        return cast("Json", node).values()
-    return cast("list[Any]", node) if isinstance(node, list) else ()
 
 
 def _message(raw: Json) -> Message:

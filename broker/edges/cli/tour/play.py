@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import anyio
 
+from broker.edges.call_filter import Wanted
 from broker.edges.cli.calls import call_line
 from broker.edges.cli.composition import App, Composition
 from broker.edges.cli.hosts.formats import Registration, command
@@ -82,7 +83,7 @@ def _invite(screen: Screen, settings: Settings, place: Place) -> None:
 
 
 async def _watch(screen: Screen, app: App) -> None:
-    calls = Tail(app.store.log, None)
+    calls = Tail(app.store.log, Wanted())
     await calls.newest(0)
     while True:
         await anyio.sleep(_LOOK_S)

@@ -30,6 +30,18 @@ class Composition:
 
         return running(settings, folder)
 
+    def restore(self, settings: "Settings", backup: "Path", keys: "Path | None") -> None:
+        """Put a backup where no state is."""
+        from broker.app import restore
+
+        restore(settings, backup, keys)
+
+    def take_away(self, settings: "Settings") -> None:
+        """Remove what was restored and does not verify."""
+        from broker.app import take_away
+
+        take_away(settings)
+
 
 def main() -> None:
     """Entry point of the command."""

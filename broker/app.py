@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import anyio
+from anyio.abc import TaskGroup
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -33,14 +34,17 @@ from broker.consents import Consents
 from broker.credentials import Credentials
 from broker.definitions import Definitions
 from broker.edges.admin import admin_route
+from broker.edges.admission import Admission
 from broker.edges.http import HostGuard
 from broker.edges.mcp.endpoint import McpEndpoint
+from broker.edges.models.endpoint import PREFIX, ModelEndpoint
 from broker.edges.oauth import routes as oauth_routes
 from broker.edges.oauth.exchange import TokenExchange
 from broker.edges.oauth.revocation import Revoker
-from broker.errors import BrokerError, ConfigurationError, StorageUnavailable
+from broker.errors import ConfigurationError
 from broker.fetching import Fetcher
 from broker.flow.transactions import Transactions
+from broker.followers import News, Rules, follow_keys, follow_pins, repeat, take_exceptions
 from broker.grants import Delegator, Grants
 from broker.guardrails.conduct import load_conduct
 from broker.guardrails.injection.poisoning import suspicions
@@ -54,44 +58,34 @@ from broker.identity.federation import Federation
 from broker.identity.keys import Keys, load_keys
 from broker.identity.published_keys import PublishedKeys
 from broker.identity.seals import Sealer
-from broker.identity.token_keys import TokenKeys
-from broker.inflight import CHANGED, InFlight
+from broker.inflight import InFlight
 from broker.journal import Journal
 from broker.ledger.prices import Prices
 from broker.ledger.rules import load_budgets
-from broker.model import AgentId, Json, Kind, Target
+from broker.ledger.tables import load_prices
+from broker.model import OWN_CONNECTOR, AgentId, Kind, Target
 from broker.operators import Operators
+from broker.own_tools import own_tools
+from broker.payloads import Payloads
 from broker.pipeline import Pipeline
 from broker.policy.engine import PolicyEngine
 from broker.policy.load import shipped_policies
 from broker.record import Scribe
 from broker.references import resolve_secret
+from broker.results import Results
+from broker.retention import Retention
 from broker.settings import ConnectorSettings, Settings
-from broker.signals import Signals
-from broker.storage.sqlite import open_store
+from broker.storage.sqlite import open_store, read_wrapping_key
+from broker.storage.sqlite.backups import removed, restored
 from broker.storage.store import Store
 
 logger = logging.getLogger("broker.app")
 
-KEYS_AGAIN_S = 1.0
-"""How soon changed signing keys are tried again that could not be read, in seconds."""
+HEARTBEAT_S = 300
+"""How often the log shows that the broker runs, in seconds."""
 
-OVERRIDES_LOOK_S = 1.0
-"""How often it is looked whether an operator has overridden a cap, in seconds."""
-
-POLICY_LOOK_S = 1.0
-"""How often the policy folder is looked at for changes, in seconds."""
-
-APPROVALS_LOOK_S = 1.0
-"""How often it is looked whether an approval has expired, in seconds."""
-EXCEPTIONS_LOOK_S = 1.0
-"""How often exceptions of guards are looked at, in seconds."""
-
-PINS_LOOK_S = 0.5
-"""How often it is looked whether a definition was approved, in seconds."""
-
-MANIFEST_LOOK_S = 1.0
-"""How often it is looked whether a manifest has ended, in seconds."""
+RETENTION_LOOK_S = 3600.0
+"""How often it is looked whether anything has had its time, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +101,7 @@ class Office:
     operators: Operators
     definitions: Definitions
     allowances: Allowances
+    payloads: Payloads
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +117,7 @@ class App:
     operators: Operators
     definitions: Definitions
     allowances: Allowances
+    payloads: Payloads
     policy: PolicyEngine
     catalog: LiveCatalog
     consents: Consents
@@ -139,9 +135,15 @@ async def office(settings: Settings, *, serve: bool = False) -> AsyncGenerator[O
         ConfigurationError: the state cannot be opened, or another server holds it.
     """
     database = settings.state_dir / "broker.db"
-    async with open_store(database, deployment=settings.deployment, serve=serve) as store:
+    async with open_store(
+        database,
+        deployment=settings.deployment,
+        serve=serve,
+        payload_key=_payload_key(settings),
+        keep_payloads=settings.audit.payloads == "keep",
+    ) as store:
         keys = await load_keys(store.keys, time.time)
-        journal = Journal(store.journal, keys.digest)
+        journal = Journal(store.journal, keys.digest, room=settings.results.agent_bytes)
         yield Office(
             settings,
             store,
@@ -152,7 +154,32 @@ async def office(settings: Settings, *, serve: bool = False) -> AsyncGenerator[O
             operators=Operators(store.operators, Scribe(keys.digest).digest),
             definitions=Definitions(store.pins, settings.connectors, suspicions),
             allowances=Allowances(store.allowances),
+            payloads=Payloads(store.payloads),
         )
+
+
+def restore(settings: Settings, backup: Path, keys: Path | None) -> None:
+    """Put a backup where no state is.
+
+    Raises:
+        ConfigurationError: there is one already, or a file cannot be read or written.
+    """
+    restored(backup, keys, settings.state_dir / "broker.db")
+
+
+def take_away(settings: Settings) -> None:
+    """Remove what was restored and does not verify."""
+    removed(settings.state_dir / "broker.db")
+
+
+def _payload_key(settings: Settings) -> bytes | None:
+    """The key that the settings refer to; None: the one in the state."""
+    reference = settings.audit.payload_key
+    if reference is None:
+        return None
+    return read_wrapping_key(
+        resolve_secret(reference, environ=os.environ, folder=Path()), "audit.payload_key"
+    )
 
 
 @asynccontextmanager
@@ -172,14 +199,19 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
             logger.warning("closed %d calls as unknown that the last run left open", closed)
         policies = policies_dir(settings)
         policy = PolicyEngine(policies)
-        prices = Prices(load_budgets(policies))
+        prices = Prices(
+            load_budgets(policies),
+            tables=load_prices(policies),
+            ledger=back.store.ledger,
+            digest=Scribe(back.keys.digest).digest,
+        )
         conduct = load_conduct(policies, shipped_policies(), GUARDS)
-        guards = Screen(settings.limits, conduct, back.keys.digest)
+        guards = Screen(settings.limits, conduct, back.keys.digest, back.store.payloads.handle)
         await back.journal.policy_changed(policy.version)
-        news, note = News(back.store), CatalogueNote(settings.state_dir)
+        news, note = News(back.store.signals), CatalogueNote(settings.state_dir)
         transactions = Transactions(back.store.flow, back.keys.digest)
         catalog = LiveCatalog(
-            [_mount(name, section) for name, section in settings.connectors.items()],
+            [_mount(name, section, back.store) for name, section in settings.connectors.items()],
             facts=load_facts(policies),
             approvals=back.definitions,
             changed=partial(_catalogue_changed, (policy.retarget, transactions.retarget), note, news),
@@ -198,23 +230,24 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
             journal=back.journal,
             inflight=inflight,
             transactions=transactions,
+            results=_results(settings, back),
         )
+        await take_exceptions(back.allowances, guards)
         tasks.start_soon(news.run)
         tasks.start_soon(note.follow, catalog.mounts)
         tasks.start_soon(inflight.watch, back.store.signals)
         tasks.start_soon(inflight.obey, back.store.signals)
         tasks.start_soon(_publisher(settings, back).run)
-        tasks.start_soon(_follow_keys, back.keys.tokens, back.store.signals)
-        tasks.start_soon(_follow_overrides, back.store, prices)
-        tasks.start_soon(_follow_manifests, back)
-        tasks.start_soon(_follow_approvals, consents)
-        guards.except_from(await _exceptions(back))
-        tasks.start_soon(_follow_exceptions, back, guards)
-        tasks.start_soon(_follow_pins, back.definitions, catalog)
-        rules = _Rules(policies, policy, guards, prices, catalog, consents)
+        retention = Retention(back.store.pruning, settings.audit, time.time)
+        tasks.start_soon(repeat, "retention", retention.prune, RETENTION_LOOK_S)
+        _follow(tasks, back, prices=prices, consents=consents, guards=guards, catalog=catalog)
+        rules = Rules(policies, policy, guards, prices, catalog, consents)
         tasks.start_soon(rules.follow, back.journal, news)
-        endpoint = _endpoint(settings, back, pipeline, catalog)
+        admission = Admission(authority.identity, Proofs(back.store.replays, time.time), settings)
+        endpoint = _endpoint(settings, back, pipeline, catalog, admission)
+        models = ModelEndpoint(pipeline, admission, settings)
         tasks.start_soon(endpoint.run)
+        admin = _admin(back, catalog, policy, consents)
         async with catalog.running(partial(_open, settings, folder, catalog, news)):
             yield App(
                 settings=settings,
@@ -226,35 +259,40 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
                 operators=back.operators,
                 definitions=back.definitions,
                 allowances=back.allowances,
+                payloads=back.payloads,
                 policy=policy,
                 catalog=catalog,
                 consents=consents,
                 pipeline=pipeline,
-                asgi=_site(endpoint, catalog, [*authority.oauth, _admin(back, catalog, policy)], settings),
+                asgi=_site(endpoint, models, catalog, [*authority.oauth, admin], settings),
                 drain=endpoint.close,
             )
         tasks.cancel_scope.cancel()
 
 
-class News:
-    """Changes noticed in synchronous code, told to every broker process in order."""
+def _follow(
+    tasks: TaskGroup,
+    back: Office,
+    *,
+    prices: Prices,
+    consents: Consents,
+    guards: Screen,
+    catalog: LiveCatalog,
+) -> None:
+    """Take what is changed in other processes into use."""
+    store = back.store
 
-    def __init__(self, store: Store) -> None:
-        self._signals = store.signals
-        self._send, self._receive = anyio.create_memory_object_stream[tuple[str, Json]](1000)
+    async def overrides() -> None:
+        prices.override(await store.ledger.overrides())
 
-    def tell(self, topic: str, message: Json) -> None:
-        """Publish soon. When a thousand are waiting the newest is dropped: a signal is only a hint."""
-        try:
-            self._send.send_nowait((topic, message))
-        except anyio.WouldBlock:
-            logger.warning("signals are backing up; one for %s was dropped", topic)
-
-    async def run(self) -> None:
-        """Publish what was told, until cancelled."""
-        async with self._send, self._receive:
-            async for topic, message in self._receive:
-                await self._signals.publish(topic, message)
+    tasks.start_soon(follow_keys, back.keys.tokens, store.signals)
+    tasks.start_soon(follow_pins, back.definitions, catalog)
+    tasks.start_soon(repeat, "overridden caps", overrides)
+    tasks.start_soon(repeat, "exceptions of guards", partial(take_exceptions, back.allowances, guards))
+    tasks.start_soon(repeat, "manifests", partial(back.journal.lower_lapsed, store.agents))
+    tasks.start_soon(repeat, "approvals", consents.lapse)
+    tasks.start_soon(repeat, "heartbeat", partial(back.journal.heartbeat, HEARTBEAT_S), HEARTBEAT_S)
+    tasks.start_soon(repeat, "past windows of budgets", back.journal.forget_windows, 3600)
 
 
 def policies_dir(settings: Settings) -> Path:
@@ -294,10 +332,10 @@ def _consents(settings: Settings, back: Office, policies: Path) -> Consents:
     )
 
 
-def _mount(name: str, section: ConnectorSettings) -> Mount:
+def _mount(name: str, section: ConnectorSettings, store: Store) -> Mount:
     prefix = name if section.prefix is None else section.prefix
     agent = None if section.agent is None else AgentId(section.agent)
-    upstream = load(section.use)
+    upstream = own_tools(store.journal) if section.use == OWN_CONNECTOR else load(section.use)
     return Mount(
         name,
         upstream,
@@ -331,119 +369,6 @@ def _first_mistake(connector: str, error: ValidationError) -> str:
     return f"{where}: {first['msg'].removeprefix('Value error, ')}"
 
 
-async def _follow_keys(keys: TokenKeys, signals: Signals) -> None:
-    """Take changed signing keys into use. While they cannot be read the previous ones stay in use."""
-    async with signals.subscribe(CHANGED) as changes:
-        await _renew(keys)  # they may have changed since they were read at the start
-        async for _ in changes:
-            await _renew(keys)
-
-
-async def _renew(keys: TokenKeys) -> None:
-    while True:
-        try:
-            if await keys.refresh():
-                logger.info("signing keys changed: tokens are signed with %s", keys.active.kid)
-        except (ConfigurationError, StorageUnavailable) as error:
-            logger.warning("signing keys not read, the previous ones stay in use: %s", error.message)
-            await anyio.sleep(KEYS_AGAIN_S)
-        else:
-            return
-
-
-async def _follow_approvals(consents: Consents) -> None:
-    """End the approvals whose time is over."""
-    while True:
-        try:
-            await consents.lapse()
-        except BrokerError as error:
-            logger.warning("approvals were not looked at: %s", error.message)
-        await anyio.sleep(APPROVALS_LOOK_S)
-
-
-async def _follow_overrides(store: Store, prices: Prices) -> None:
-    """Take into use what operators have overridden. While it cannot be read the previous caps stay."""
-    while True:
-        try:
-            prices.override(await store.ledger.overrides())
-        except StorageUnavailable as error:
-            logger.warning("overridden caps were not read: %s", error.message)
-        await anyio.sleep(OVERRIDES_LOOK_S)
-
-
-async def _follow_manifests(back: Office) -> None:
-    """Lower the level of agents whose manifest has ended."""
-    while True:
-        try:
-            await back.journal.lower_lapsed(back.store.agents)
-        except BrokerError as error:
-            logger.warning("manifests were not looked at: %s", error.message)
-        await anyio.sleep(MANIFEST_LOOK_S)
-
-
-async def _exceptions(back: Office) -> frozenset[tuple[str, str]]:
-    return frozenset((one.guard, one.digest) for one in await back.allowances.all())
-
-
-async def _follow_exceptions(back: Office, guards: Screen) -> None:
-    """Go by what operators have called no finding, whichever process they do it in."""
-    while True:
-        await anyio.sleep(EXCEPTIONS_LOOK_S)
-        try:
-            guards.except_from(await _exceptions(back))
-        except StorageUnavailable as error:
-            logger.warning("exceptions of guards were not read: %s", error.message)
-
-
-async def _follow_pins(definitions: Definitions, catalog: LiveCatalog) -> None:
-    """Take what operators approve into use, whichever process they do it in."""
-    seen = await definitions.version()
-    while True:
-        await anyio.sleep(PINS_LOOK_S)
-        try:
-            if (version := await definitions.version()) != seen:
-                await catalog.readmit()
-                seen = version
-        except StorageUnavailable as error:
-            logger.warning("approvals of definitions were not read: %s", error.message)
-
-
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    """All that a policies folder decides: roles and rules, findings, budgets and facts of tools."""
-
-    folder: Path
-    policy: PolicyEngine
-    guards: Screen
-    prices: Prices
-    catalog: LiveCatalog
-    consents: Consents
-
-    async def follow(self, journal: Journal, news: News) -> None:
-        """Take changes into use, all of them or, where a file is wrong, none."""
-        while True:
-            await anyio.sleep(POLICY_LOOK_S)
-            if not self.policy.changed():
-                continue
-            try:
-                self._reload()
-            except ConfigurationError as error:
-                logger.warning("policies not loaded, the previous set stays in force: %s", error.message)
-                continue
-            await journal.policy_changed(self.policy.version)
-            logger.info("policies loaded: %s", self.policy.version)
-            news.tell("policy", {"version": self.policy.version})
-
-    def _reload(self) -> None:
-        facts, conduct = load_facts(self.folder), load_conduct(self.folder, shipped_policies(), GUARDS)
-        budgets, people = load_budgets(self.folder), read_people(self.folder)
-        self.policy.reload()
-        self.catalog.refacts(facts)
-        self.guards.adopt(conduct)
-        self.prices.adopt(budgets)
-        self.consents.adopt(people)
-
-
 @dataclass(frozen=True, slots=True)
 class _Authority:
     """Who speaks for whom: what authenticates, what hands authority on, and the endpoints that do both."""
@@ -475,13 +400,20 @@ def _authority(settings: Settings, folder: Path, back: Office, policy: PolicyEng
     return _Authority(identity, delegator, oauth)
 
 
-def _endpoint(settings: Settings, back: Office, pipeline: Pipeline, catalog: LiveCatalog) -> McpEndpoint:
+def _results(settings: Settings, back: Office) -> Results:
     sealer = Sealer(back.keys.seal, *back.keys.retired_seals)
-    proofs = Proofs(back.store.replays, time.time)
-    return McpEndpoint(pipeline, catalog, back.store.signals, sealer, settings, proofs=proofs)
+    first = back.store.first_calls
+    return Results(first, sealer=sealer, digest_key=back.keys.digest, settings=settings.results)
 
 
-def _admin(back: Office, catalog: LiveCatalog, policy: PolicyEngine) -> BaseRoute:
+def _endpoint(
+    settings: Settings, back: Office, pipeline: Pipeline, catalog: LiveCatalog, admission: Admission
+) -> McpEndpoint:
+    sealer = Sealer(back.keys.seal, *back.keys.retired_seals)
+    return McpEndpoint(pipeline, catalog, back.store.signals, sealer, settings, admission=admission)
+
+
+def _admin(back: Office, catalog: LiveCatalog, policy: PolicyEngine, consents: Consents) -> BaseRoute:
     return admin_route(
         back.store,
         catalog,
@@ -490,13 +422,19 @@ def _admin(back: Office, catalog: LiveCatalog, policy: PolicyEngine) -> BaseRout
         journal=back.journal,
         credentials=back.credentials,
         grants=back.grants,
+        consents=consents,
         operators=back.operators,
+        payloads=back.payloads,
         sealer=Sealer(back.keys.seal, *back.keys.retired_seals),
     )
 
 
 def _site(
-    endpoint: McpEndpoint, catalog: LiveCatalog, others: Sequence[BaseRoute], settings: Settings
+    endpoint: McpEndpoint,
+    models: ModelEndpoint,
+    catalog: LiveCatalog,
+    others: Sequence[BaseRoute],
+    settings: Settings,
 ) -> ASGIApp:
     routes = [
         Route("/mcp", endpoint),
@@ -505,19 +443,25 @@ def _site(
         Route("/readyz", _readiness(catalog)),
     ]
     site = Starlette(routes=routes)
-    return HostGuard(_Front(endpoint, site), settings)  # the guard is outermost: it sees every route
+    return HostGuard(_Front(endpoint, models, site), settings)  # the guard is outermost: it sees every route
 
 
 class _Front:
     """Takes the path of every call straight to its endpoint: routing would cost more than admitting it."""
 
-    def __init__(self, mcp: ASGIApp, others: ASGIApp) -> None:
+    def __init__(self, mcp: ASGIApp, models: ASGIApp, others: ASGIApp) -> None:
         self._mcp = mcp
+        self._models = models
         self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        direct = scope["type"] == "http" and scope["path"] == "/mcp"
-        await (self._mcp if direct else self._others)(scope, receive, send)
+        path = scope["path"] if scope["type"] == "http" else ""
+        if path == "/mcp":
+            await self._mcp(scope, receive, send)
+        elif path.startswith(PREFIX):
+            await self._models(scope, receive, send)
+        else:
+            await self._others(scope, receive, send)
 
 
 async def _healthy(_: Request) -> JSONResponse:

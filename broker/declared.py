@@ -4,6 +4,7 @@
       - match: bank__transfer       # exposed names; `*` stands for any text
         labels: [money, external-sink]
         side_effect: writes         # reads, writes or destroys
+        cache_s: 60                 # of a tool that only reads: so long its answer stays the same
         price_usd: "0.001"          # of one call, as text: money is never a float
         risk: 7                     # 0 to 10
         min_trust: 600              # the score that everybody in the chain needs, 0 to 1000
@@ -11,6 +12,9 @@
           amount: {scale: 2, role: amount}
           to: {path: recipient.iban, role: destination}
           region: {record: true}    # a text that may stand in the log, so that changes can be simulated
+          customer: {subject: true} # names the person whom a call is about, who may ask for erasure
+      - match: bank__list
+        own_fields: [payments.iban] # of its structured results: whom one has paid oneself, say
     resources:                      # URIs and URI templates; `prompts` likewise
       - {match: "kb://*", labels: [private-data]}
     connectors:                     # all that a connector offers
@@ -30,7 +34,10 @@ from broker.documents import Node, read_yaml
 from broker.model import Argument, Kind, Role, SideEffect
 from broker.patterns import matches
 
-_TOOL_KEYS = ("match", "price_usd", "side_effect", "labels", "risk", "min_trust", "arguments")
+_TOOL_KEYS = (
+    *("match", "price_usd", "side_effect", "cache_s", "labels", "risk", "min_trust"),
+    *("arguments", "own_fields"),
+)
 _OTHER_KEYS = ("match", "labels", "risk", "min_trust")
 _KINDS: Mapping[str, frozenset[Kind] | None] = {
     "tools": frozenset({Kind.TOOL}),
@@ -42,6 +49,7 @@ _DEAREST_USD = 1_000_000
 _RISKIEST = 10
 _MOST_TRUST = 1000
 _FINEST = 9
+LONGEST_CACHE_S = 86_400
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -61,10 +69,12 @@ class Declaration:
     place: str
     price_usd: str | None = None
     side_effect: SideEffect | None = None
+    cache_s: int | None = None
     labels: frozenset[str] = frozenset()
     risk: int | None = None
     min_trust: int | None = None
     arguments: tuple[Argument, ...] = ()
+    own_fields: tuple[str, ...] = ()
 
     def means(self, kind: Kind, name: str, connector: str) -> bool:
         """Whether it is about this target."""
@@ -111,11 +121,21 @@ def _declaration(
         place=node.place,
         price_usd=_price(fields["price_usd"]) if "price_usd" in fields else None,
         side_effect=SideEffect(effect) if effect else None,
+        cache_s=_cache_s(fields["cache_s"], effect) if "cache_s" in fields else None,
         labels=frozenset(map(_label, fields["labels"].items())) if "labels" in fields else frozenset(),
         risk=fields["risk"].integer(0, _RISKIEST) if "risk" in fields else None,
         min_trust=fields["min_trust"].integer(0, _MOST_TRUST) if "min_trust" in fields else None,
         arguments=tuple(read_arguments(fields["arguments"], known)) if "arguments" in fields else (),
+        own_fields=tuple(map(_path, fields["own_fields"].items())) if "own_fields" in fields else (),
     )
+
+
+def _cache_s(node: Node, effect: str | None) -> int:
+    if effect not in {None, SideEffect.READS}:
+        raise node.error(
+            f"a tool that {effect} is called every time", "`cache_s` is for tools that only read"
+        )
+    return node.integer(0, LONGEST_CACHE_S)
 
 
 def _label(node: Node) -> str:
@@ -149,15 +169,26 @@ def _argument(key: Node, value: Node) -> Argument:
             f"`{name}` cannot be the name of an argument",
             "small letters, digits and `_`, no word of the rules themselves; `path` says where it stands",
         )
-    fields = value.mapping(("path", "scale", "role", "record"))
-    path = fields["path"].text() if "path" in fields else name
-    if not all(path.split(".")):
-        raise fields["path"].error(f"`{path}` is not a path", "names joined by dots: `recipient.iban`")
+    fields = value.mapping(("path", "scale", "role", "record", "subject"))
+    path = _path(fields["path"]) if "path" in fields else name
     scale = fields["scale"].integer(0, _FINEST) if "scale" in fields else None
     role = Role(fields["role"].one_of([*Role])) if "role" in fields else None
     if role is Role.AMOUNT and scale is None:
         raise value.error("an amount is a number", "give its scale: 2 for cents, 0 for whole numbers")
-    return Argument(name, path, scale, role, record="record" in fields and fields["record"].flag())
+    record, subject = (key in fields and fields[key].flag() for key in ("record", "subject"))
+    if subject and (record or scale is not None):
+        raise value.error(
+            f"`{name}` names a person, so it can neither be a number nor stand in the log",
+            "what is in the log cannot be erased: leave `record` and `scale` out",
+        )
+    return Argument(name, path, scale, role, record=record, subject=subject)
+
+
+def _path(node: Node) -> str:
+    path = node.text()
+    if not all(path.split(".")):
+        raise node.error(f"`{path}` is not a path", "names joined by dots: `recipient.iban`")
+    return path
 
 
 def _price(node: Node) -> str:

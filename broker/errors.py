@@ -210,17 +210,25 @@ class UpstreamRefused(UpstreamError):
     Args:
         message: the upstream's own sentence (screened before a caller reads it).
         rpc_code: its JSON-RPC error code, relayed as it came.
-        data: its JSON-RPC error data, relayed as it came.
+        data: its JSON-RPC error data, relayed as it came; of a model provider, the body of its answer.
+        status: the HTTP status of a model provider's answer.
     """
 
     code = "upstream_refused"
 
     def __init__(
-        self, message: str, *, rpc_code: int = -32603, data: object = None, hint: str | None = None
+        self,
+        message: str,
+        *,
+        rpc_code: int = -32603,
+        data: object = None,
+        status: int | None = None,
+        hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.rpc_code = rpc_code
         self.data = data
+        self.status = status
 
 
 class UpstreamLost(UpstreamError):

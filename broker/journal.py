@@ -6,7 +6,7 @@ open intent, which `recover` closes as `unknown`.
 """
 
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Protocol
@@ -17,12 +17,25 @@ import anyio.lowlevel
 from broker import errors
 from broker.approvals.interface import ApprovalId
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts, Outcome, Receipt
+from broker.audit.payloads import Payload
 from broker.flow.step import Seen, Step
+from broker.idempotency import Claim, Ending, State
 from broker.identity.attestation import level_of
 from broker.identity.interface import AgentStore, Evidence, Issue
 from broker.ledger.interface import NOTHING, Notice, Override, Quote, Settlement
-from broker.model import Agent, AgentId, AgentStatus, Answer, Call, Clock, MicroUSD, Principal, SideEffect
-from broker.record import CallRecord, Scribe
+from broker.model import (
+    Agent,
+    AgentId,
+    AgentStatus,
+    Answer,
+    Call,
+    Clock,
+    MicroUSD,
+    Principal,
+    SideEffect,
+    Usage,
+)
+from broker.record import CallRecord, Scribe, released, sent
 
 MOST = MicroUSD(2**53 - 1)
 """The largest amount that a record can hold (JCS)."""
@@ -30,6 +43,10 @@ MOST = MicroUSD(2**53 - 1)
 
 MOST_DRIFT = 500
 """How many characters of what an agent says of itself are kept."""
+
+
+Fit = Callable[[Quote], Awaitable[Quote]]
+"""Shrinks a quote to what the budgets hold now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +84,10 @@ class Opening:
     """What the call adds to its transaction."""
     used: tuple[ApprovalId, Entry] | None = None
     """The approval that the call is made on, and the record of that: used up unless it reaches further."""
+    sent: Payload | None = None
+    """Its arguments, which the intent commits to."""
+    claim: Claim | None = None
+    """The idempotency key that it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +107,10 @@ class Closing:
     terminal: Entry
     seen: Seen | None = None
     """What its result has shown to its transaction."""
+    released: Payload | None = None
+    """Its result, which the terminal record commits to."""
+    ending: Ending | None = None
+    """What its idempotency key is worth from now on; None where it has none."""
 
 
 class JournalStore(Protocol):
@@ -98,19 +123,22 @@ class JournalStore(Protocol):
 
     async def open(self, opening: Opening) -> Opened:
         """Hold the quote in every budget above the call *and* append the intent, if all of the
-        principal's chain may act at this moment: no intent comes after a committed revocation.
+        principal's chain may act at this moment: no intent comes after a committed revocation. The
+        intent commits to the arguments, and what is kept of them is kept with it.
 
         Raises:
             Denied: somebody in the chain may not act any more, or the approval that the call is made on
                 is used, expired or taken back; nothing was changed.
             MovedError: another process has gone on with the transaction; nothing was changed.
+            InvalidRequest, Conflict: its idempotency key is another call's; nothing was changed.
             RateLimited: it comes too soon after the calls before it; nothing was changed.
             BudgetExceeded: some `spent + held + amount` would exceed its cap; nothing was changed.
         """
         ...
 
     async def close(self, closing: Closing) -> Receipt:
-        """Turn what is held for the call into the charge *and* append the terminal record.
+        """Turn what is held for the call into the charge *and* append the terminal record, which commits
+        to the result.
 
         Idempotent by call: the second close of a call changes nothing and returns the first receipt.
         """
@@ -122,6 +150,14 @@ class JournalStore(Protocol):
 
     async def override_budget(self, override: Override, entry: Entry) -> None:
         """Keep an operator's other cap, in place of an earlier one for the same budget, *and* record it."""
+        ...
+
+    async def forget_windows(self, after: str) -> str | None:
+        """Forget some of the accounts whose window is over and in which nothing is held, and rates that
+        hold nobody back any more: beginning behind the account `after`, in their order.
+
+        Returns the account to go on behind; None at the end.
+        """
         ...
 
     async def declassify(
@@ -187,24 +223,35 @@ class Hold:
         if answer.is_question:
             record.settlement = NOTHING
         elif answer.cost is None:
-            record.settlement = Settlement(quoted)
+            record.settlement = _used(record, answer.usage) or Settlement(quoted, estimated=_is_model(record))
         elif 0 <= answer.cost <= MOST:
-            record.settlement = Settlement(answer.cost)
+            tokens = answer.usage.tokens if answer.usage else None
+            record.settlement = Settlement(answer.cost, tokens=tokens)
         else:  # a connector's nonsense must neither refund nor stop the record
             record.settlement = Settlement(quoted, estimated=True)
 
 
 class Journal:
-    """Writes down what happens to calls and agents, in the order that the promise needs."""
+    """Writes down what happens to calls and agents, in the order that the promise needs.
 
-    def __init__(self, store: JournalStore, digest_key: bytes, *, clock: Clock = time.time) -> None:
+    Args:
+        store: the backend.
+        digest_key: keys the hashes of arguments and results.
+        clock: Unix time in seconds.
+        room: how many bytes of answers are kept for the idempotency keys of one agent.
+    """
+
+    def __init__(
+        self, store: JournalStore, digest_key: bytes, *, clock: Clock = time.time, room: int = 0
+    ) -> None:
         self._store = store
+        self._room = room
         self._clock = clock
         self._scribe = Scribe(digest_key)
 
     @asynccontextmanager
     async def recorded(self, call: Call) -> AsyncGenerator[CallRecord]:
-        """The record of one call. If the call ends before its intent, the refusal is recorded here.
+        """The record of one call. If the call ends before its intent, that is recorded here.
 
         Strangers leave no record: there is nobody to write about, and they must not fill the log.
         """
@@ -213,17 +260,23 @@ class Journal:
             yield record
         except errors.BrokerError as error:
             error.call_id = call.id
-            if record.principal is not None and record.intent is None:
-                with anyio.CancelScope(shield=True):
-                    record.receipt = await self._store.append(
-                        self._scribe.denial(record, _outcome_of(error, record), error)
-                    )
+            await self._refused(record, error)
             if record.receipt is not None:
                 error.receipt = asdict(record.receipt)
             if record.settlement is not None:
                 error.cost_micro_usd = record.settlement.amount
             error.parent_call, error.root_call = record.parent, record.root
             raise
+        except BaseException as error:  # the caller has gone while it waited, or the broker has failed it
+            await self._refused(record, error)
+            raise
+
+    async def _refused(self, record: CallRecord, error: BaseException) -> None:
+        """Record the end of a call that never began."""
+        if record.principal is not None and record.intent is None:
+            denial = self._scribe.denial(record, _outcome_of(error, record), error)
+            with anyio.CancelScope(shield=True):
+                record.receipt = await self._store.append(denial)
 
     async def place(self, record: CallRecord, principal: Principal) -> None:
         """Find the verified parent of a call: an earlier call of the caller's own that it names, in the
@@ -238,23 +291,27 @@ class Journal:
             record.parent, record.root = past.call, past.root
 
     @asynccontextmanager
-    async def hold(self, record: CallRecord, principal: Principal, quote: Quote) -> AsyncGenerator[Hold]:
+    async def hold(
+        self, record: CallRecord, principal: Principal, quote: Quote, fit: Fit | None = None
+    ) -> AsyncGenerator[Hold]:
         """Reserve and record the intent in one commit; on leaving, settle and record the outcome in one.
 
-        Where a budget is running out the call is held back for a while before it is dispatched.
-        Cancellation cannot come between a commit and its counterpart. A call cancelled before
-        it was dispatched is released; one cancelled after that keeps its reserved amount.
+        With `fit` a quote is shrunk to what the budgets hold; the commit decides whether they do, and
+        where another call came first it is shrunk once more. Where a budget is running out the call is held
+        back for a while before it is dispatched. Cancellation cannot come between a commit and its
+        counterpart. A call cancelled before it was dispatched is released; one cancelled after that keeps
+        its reserved amount, or what is known to have been used of it.
 
         Raises:
             Denied: somebody in the chain may not act any more, or the approval is good no more; nothing
                 was reserved.
             MovedError: another process has gone on with the transaction; nothing was reserved.
+            Conflict: another call has taken its idempotency key meanwhile; nothing was reserved.
             RateLimited: it comes too soon; nothing was reserved.
             BudgetExceeded: a cap does not hold the quote; nothing was reserved.
         """
-        record.quote = quote
         with anyio.CancelScope(shield=True):
-            opened = await self._store.open(self._opening(record, principal, quote))
+            opened = await self._open(record, principal, quote, fit)
             if record.turn is not None:
                 record.turn.kept()
             record.intent, record.notices = opened.receipt, opened.notices
@@ -275,9 +332,27 @@ class Journal:
             settlement = record.settlement = record.settlement or _unsettled(failure, record)
             with anyio.CancelScope(shield=True):
                 terminal = self._scribe.terminal(record, outcome, settlement)
+                ending = None if record.claim is None else self._ending(record, settlement)
                 record.receipt = await self._store.close(
-                    Closing(record.call.id, settlement, terminal, record.seen)
+                    Closing(record.call.id, settlement, terminal, record.seen, released(record), ending)
                 )
+
+    async def _open(self, record: CallRecord, principal: Principal, quote: Quote, fit: Fit | None) -> Opened:
+        record.quote = quote if fit is None else await fit(quote)
+        try:
+            return await self._store.open(self._opening(record, principal, record.quote))
+        except errors.BudgetExceeded:
+            if fit is None:
+                raise
+            record.quote = await fit(quote)
+            return await self._store.open(self._opening(record, principal, record.quote))
+
+    def _ending(self, record: CallRecord, settlement: Settlement) -> Ending:
+        """A key is free again only where it is known that nothing was done."""
+        if not settlement.calls:
+            return Ending(None)
+        state = State.LOST if record.answer is None else State.DONE
+        return Ending(state, record.sealed, self._room)
 
     def _opening(self, record: CallRecord, principal: Principal, quote: Quote) -> Opening:
         approval = record.approval
@@ -288,6 +363,8 @@ class Journal:
             principal,
             step=None if record.turn is None else record.turn.step,
             used=None if approval is None else (approval.id, self._scribe.used(record, approval)),
+            sent=sent(record),
+            claim=record.claim,
         )
 
     async def stop_requested(self, call: OpenCall, *, by: str, reason: str) -> None:
@@ -302,7 +379,8 @@ class Journal:
         for call in abandoned:
             facts: Facts = {"outcome": Outcome.UNKNOWN, "reason": "broker_restart", "cost": call.held}
             entry = Entry(call.log, Event.CALL_UNKNOWN, facts, call.call, call.agent)
-            await self._store.close(Closing(call.call, Settlement(call.held, estimated=True), entry))
+            charge = Settlement(call.held, estimated=True)
+            await self._store.close(Closing(call.call, charge, entry, ending=Ending(State.LOST)))
         return len(abandoned)
 
     async def enrol(self, agent: Agent, secret_digest: bytes, *, by: str) -> None:
@@ -400,6 +478,12 @@ class Journal:
         }
         await self._store.override_budget(override, Entry(SYSTEM_LOG, Event.BUDGET_CHANGED, facts))
 
+    async def forget_windows(self) -> None:
+        """Forget what was spent in windows that are over. The log keeps it, and is verified by itself."""
+        after: str | None = ""
+        while after is not None:
+            after = await self._store.forget_windows(after)
+
     async def declassify(
         self, transaction: str, labels: frozenset[str], *, by: str, reason: str
     ) -> frozenset[str]:
@@ -424,9 +508,20 @@ class Journal:
 
         return await self._store.declassify(transaction, labels, entry)
 
+    async def heartbeat(self, every_s: int) -> None:
+        """Record that the broker runs: a longer silence than this in the log is one."""
+        await self._store.append(Entry(SYSTEM_LOG, Event.LOG_HEARTBEAT, {"every_s": every_s}))
+
     async def policy_changed(self, version: str) -> None:
         """Record which policies are in force from now on."""
         await self._store.append(Entry(SYSTEM_LOG, Event.POLICY_CHANGED, {"policy": version}))
+
+    async def restored(self, *, by: str, checked: int) -> None:
+        """Record that the state was put back from a backup: what came after that is not in this log.
+
+        `checked` is how many checkpoints kept elsewhere it was held against.
+        """
+        await self._store.append(Entry(SYSTEM_LOG, Event.LOG_RESTORED, {"by": by, "checkpoints": checked}))
 
     async def token_issued(self, agent: Agent, token: Issue, evidence: Evidence, *, address: str) -> None:
         """Record an access token of an agent, and what it was issued for."""
@@ -498,7 +593,19 @@ def _unsettled(failure: BaseException | None, record: CallRecord) -> Settlement:
     """
     held = record.quote.amount if record.quote else MicroUSD(0)
     known = not record.dispatched or isinstance(failure, _NOT_DONE)
-    return NOTHING if known else Settlement(held, estimated=held > 0)
+    return NOTHING if known else _used(record, record.meter.usage) or Settlement(held, estimated=held > 0)
+
+
+def _used(record: CallRecord, usage: Usage | None) -> Settlement | None:
+    """What the tokens cost that a model has used; None where nobody knows."""
+    tariff = record.quote.tariff if record.quote else None
+    if tariff is None or usage is None:
+        return None
+    return Settlement(min(tariff.cost(usage), MOST), estimated=not usage.exact, tokens=usage.tokens)
+
+
+def _is_model(record: CallRecord) -> bool:
+    return record.quote is not None and record.quote.tariff is not None
 
 
 def _is_own(past: PastCall, principal: Principal) -> bool:

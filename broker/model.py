@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NewType, Protocol
+from typing import Any, Final, NewType, Protocol, cast
 
 AgentId = NewType("AgentId", str)
 OrganisationId = NewType("OrganisationId", str)
@@ -20,8 +20,17 @@ DELEGATION = "io.toolbroker/delegation"
 TASK = "io.toolbroker/task"
 """The key of `_meta` under which a request names the task that it is made for."""
 
+CLIENT = "io.modelcontextprotocol/clientInfo"
+"""The key of `_meta` under which a request says which program makes it (MCP 2026-07-28)."""
+
+INSTANCE = "io.toolbroker/agent_instance_id"
+"""The key of `_meta` under which a request says which copy of its agent makes it."""
+
 TASK_TEXT = "io.toolbroker/task_text"
 """The key of `_meta` under which a request says what the caller was asked to do."""
+
+IDEMPOTENCY_KEY = "io.toolbroker/idempotency_key"
+"""The key of `_meta` under which a request says which call it is, so that it is not made twice."""
 
 Json = dict[str, Any]
 """One JSON object exactly as it came from the wire: unknown fields and key order are kept."""
@@ -39,12 +48,33 @@ class Kind(StrEnum):
 
 
 class Method(StrEnum):
-    """The governed methods. All four go through `Pipeline.call`."""
+    """The governed methods. All go through `Pipeline.call`.
+
+    The methods of models name the wire format: `Call.params` is a request body of it, `Answer.body` its
+    complete response object, and what `Caller.deliver` is given is one event of its stream.
+    """
 
     CALL_TOOL = "tools/call"
     READ_RESOURCE = "resources/read"
     GET_PROMPT = "prompts/get"
     COMPLETE = "completion/complete"
+    CHAT = "chat/completions"
+    """OpenAI: Chat Completions."""
+    RESPONSES = "responses"
+    """OpenAI: Responses."""
+    EMBED = "embeddings"
+    """OpenAI: Embeddings."""
+    MESSAGES = "messages"
+    """Anthropic: Messages."""
+
+
+MODEL_METHODS = frozenset({Method.CHAT, Method.RESPONSES, Method.EMBED, Method.MESSAGES})
+"""The methods whose target is a model."""
+
+CLAMPED = "io.toolbroker/clamped"
+"""The notification that says before a model is asked that it may write less than was wanted:
+`{"max_tokens": what it may write, "asked": what was wanted, or null}`.
+"""
 
 
 class SideEffect(StrEnum):
@@ -72,6 +102,8 @@ class Attestation(StrEnum):
     """An operator has enrolled it."""
     SIGNED = "A2"
     """A manifest that an operator handed in, signed, not ended, and agreeing with the record."""
+    VOUCHED = "A3"
+    """What started it vouches for it now: never the level of a record, only of who acts with one token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +201,9 @@ class Grant:
 class Principal:
     """The authenticated party of one call: who asks, on whose authority, through whom.
 
-    `agent` is the live record of the authenticated client; `actors` are the live records of
-    everybody in the delegation chain, newest first, so `actors[0] is agent`. Authority is what
-    *every* actor may do.
+    `agent` is the live record of the authenticated client, at the level that its token gives it;
+    `actors` are the live records of everybody in the delegation chain, newest first, so
+    `actors[0] is agent`. Authority is what *every* actor may do.
     """
 
     agent: Agent
@@ -188,6 +220,8 @@ class Principal:
     """The credential that its token was issued for, if the broker keeps it: the token ends with it."""
     key: str | None = None
     """Which of the broker's own keys has signed its token."""
+    vouched: bool = False
+    """Whether what started it vouches for it: then `agent` may stand above the level of its record."""
 
     @property
     def organisation(self) -> OrganisationId:
@@ -206,10 +240,14 @@ class Origin(StrEnum):
 
     TASK = "task"
     """In what the caller was asked to do."""
+    OWN = "own"
+    """In a field of a result that only the owner of what is read fills, or the system itself."""
     TRUSTED = "trusted"
     """In the result of a target whose content is trusted."""
+    QUOTED = "quoted"
+    """Word for word in the result of a target that anybody may have written to: nothing was added to it."""
     UNTRUSTED = "untrusted"
-    """In the result of a target that anybody may have written to."""
+    """In such a result too, but not as it is: its host or domain was there, the rest was put together."""
     UNSEEN = "unseen"
     """Nowhere: the caller made it up, or knew it from before."""
 
@@ -228,7 +266,7 @@ class Argument:
     `name` is what rules call it; `path` where it stands in the arguments, in dots, each item of a list
     taken by itself. With `scale` it is a number, handed to rules as an integer of `10 ** -scale` units
     (cents for 2); without it is a text. Numbers are written into the record of a call, texts only with
-    `record`.
+    `record`. With `subject` it names the person whom the call is about.
     """
 
     name: str
@@ -236,6 +274,11 @@ class Argument:
     scale: int | None = None
     role: Role | None = None
     record: bool = False
+    subject: bool = False
+
+
+OWN_CONNECTOR: Final = "broker"
+"""The connector of the broker itself. Who may use it is named for it: no `*` of a role means it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +324,10 @@ class Target:
     """How much harm a call can do, 0 to 10, as the operator sees it; 0 where nobody has said."""
     min_trust: int = 0
     """The score that everybody in the chain needs, 0 to 1000."""
+    cache_s: int = 0
+    """For how many seconds the answer to the same read is the same; 0: it is asked every time."""
+    own_fields: tuple[str, ...] = ()
+    """Where in its structured results nobody else can choose what stands: names joined by dots."""
 
 
 class Caller(Protocol):
@@ -309,6 +356,21 @@ class Caller(Protocol):
         """
         ...
 
+    async def deliver(self, event: Json) -> bool:
+        """Pass on one event of a model's stream, in the wire format that the call's method names.
+
+        The event that ends a stream is not delivered but made by the edge of the released result, when the
+        outcome is recorded: `[DONE]` (Chat Completions), `message_stop` (Messages), `response.completed`,
+        `.incomplete` or `.failed` (Responses).
+
+        Returns:
+            Whether the caller still listens; if not, nothing more is wanted of the answer.
+
+        Raises:
+            Blocked: a guard stops the stream; the part that it stops was not passed on.
+        """
+        ...
+
     async def poll(self, retry_ms: int) -> None:
         """Have the caller hang up and fetch the result later (SEP-1699), if it can. Never raises.
 
@@ -323,7 +385,8 @@ class Call:
     """One request to use something, as an edge heard it. Nothing in it is trusted yet.
 
     `params` are the request's parameters as they came, without `_meta`; `name` is the target's
-    exposed name (for a completion: that of the prompt or template it refers to).
+    exposed name (for a completion: that of the prompt or template it refers to; for a model: its
+    exposed name or an alias of it, which is also `params["model"]`).
     """
 
     id: CallId
@@ -334,6 +397,8 @@ class Call:
     caller: Caller = field(repr=False)
     meta: Json = field(default_factory=dict[str, Any], repr=False)
     """`_meta` of the request as it came (never forwarded as a whole)."""
+    address: str = field(default="", repr=False)
+    """Where the request came from, as the server saw it or a trusted proxy told it; "" where unknown."""
 
     @property
     def traceparent(self) -> str | None:
@@ -365,13 +430,58 @@ class Call:
         value = self.meta.get("io.toolbroker/parent_call")
         return value if isinstance(value, str) else None
 
+    @property
+    def claimed_client(self) -> str | None:
+        """The program that the caller says it is: name and version of MCP's `clientInfo`. A claim."""
+        said: object = self.meta.get(CLIENT)
+        if not isinstance(said, dict):
+            return None
+        info = cast("Json", said)
+        told = [part for key in ("name", "version") if isinstance(part := info.get(key), str)]
+        return " ".join(told) or None
+
+    @property
+    def claimed_instance(self) -> str | None:
+        """Which of several running copies of its agent the caller says it is. A claim."""
+        value = self.meta.get(INSTANCE)
+        return value if isinstance(value, str) and value else None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a model has read and written, in tokens.
+
+    `read` counts all that it was given, `cached` and `written` the parts of it that came out of a cache and
+    went into one; `wrote` counts all of its answer, what it thought included. `exact`: as the provider
+    says it, not as it was counted on the way.
+    """
+
+    read: int
+    wrote: int
+    cached: int = 0
+    written: int = 0
+    written_1h: int = 0
+    """The part of `written` that is kept for an hour."""
+    audio_read: int = 0
+    audio_wrote: int = 0
+    exact: bool = True
+
+    @property
+    def tokens(self) -> int:
+        """All of them."""
+        return self.read + self.wrote
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a connector answered: the raw result object, and its cost where the connector knows it."""
+    """What a connector answered: the raw result object, and what it knows of its cost.
+
+    A cost that it knows counts; otherwise what a model used is priced.
+    """
 
     body: Json
     cost: MicroUSD | None = None
+    usage: Usage | None = None
 
     @property
     def failed(self) -> bool:

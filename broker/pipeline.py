@@ -11,7 +11,8 @@ The order is the security argument, so it is written here and configured nowhere
 * decide: on the final arguments and on all that the transaction has read, for every actor of the chain;
   where a rule wants it, a human agrees first
 * reserve and record intent: one durable commit before anything leaves; a crash cannot hide a call
-* invoke: the only place that runs third-party code
+* invoke: the only place that runs third-party code; not needed where the answer is known already, for a
+  call sent again under its idempotency key or something read a moment ago (`broker/results.py`)
 * settle: as soon as the upstream has answered; a blocked result has still been paid for
 * screen result: before anyone reads it
 * record outcome: one durable commit before the result is released
@@ -19,32 +20,36 @@ The order is the security argument, so it is written here and configured nowhere
 From the intent to the outcome the call is in flight: whoever in its chain is suspended or revoked
 meanwhile, in whichever process, ends it (`broker/inflight.py`).
 
-Tools, resources, prompts and completions all take this path. There is no second one.
+Tools, resources, prompts, completions and models all take this path. There is no second one.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 
 from broker.audit.interface import Receipt
 from broker.catalog.interface import Catalog
 from broker.connector import Line
 from broker.consents import Consents, Question
-from broker.errors import Because, Denied, UnknownTarget, UpstreamRefused
+from broker.errors import Because, Denied, InvalidRequest, UnknownTarget, UpstreamRefused
 from broker.flow.transactions import Transactions, Turn
+from broker.formats import FORMATS
 from broker.grants import Delegator
 from broker.guardrails.interface import Action, Finding, Guards
-from broker.guardrails.relay import ScreenedCaller
-from broker.guardrails.scene import Scene, Stage
+from broker.guardrails.relay import ScreenedCaller, add_new
+from broker.guardrails.scene import Scene, inward, outward
 from broker.identity.interface import Authenticator
 from broker.inflight import InFlight
 from broker.journal import Journal
 from broker.ledger.interface import Notice, Quote
 from broker.ledger.prices import Prices
-from broker.model import Answer, Call, CallId, Grant, Json, Kind, MicroUSD, Principal, Target
+from broker.model import CLAMPED, Answer, Call, CallId, Grant, Json, Kind, MicroUSD, Principal, Target
+from broker.observed import least_of, observe
 from broker.policy.interface import Consent, Decision, Obligations, Policy
 from broker.record import CallRecord
 from broker.redaction import WITHHELD, MutedCaller, Redactor
+from broker.results import Results
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,10 @@ class Released:
     """For whom it was made, where a rule asks to say so."""
     notices: tuple[Notice, ...] = ()
     """What is to be told of the budgets above it."""
+    clamped: int | None = None
+    """How many tokens a model was left to write, where that was fewer than wanted."""
+    repeats: str | None = None
+    """The earlier call whose answer it is."""
 
 
 class Pipeline:
@@ -79,6 +88,7 @@ class Pipeline:
         journal: Journal,
         inflight: InFlight,
         transactions: Transactions,
+        results: Results,
     ) -> None:
         self.identity = identity
         self.catalog = catalog
@@ -90,6 +100,7 @@ class Pipeline:
         self.journal = journal
         self.inflight = inflight
         self.transactions = transactions
+        self.results = results
 
     async def call(self, call: Call) -> Released:
         """Do what the call asks, if its whole chain may, and hand out the result.
@@ -101,20 +112,29 @@ class Pipeline:
             principal = await self._authenticate(record)
             target = record.target = self._resolve(principal, call)
             scene = Scene.of(principal, target)
-            params = await self.guards.screen(call.params, Stage.ARGUMENTS, scene, record.findings)
+            params = await self.guards.screen(call.params, outward(target), scene, record.findings)
             record.params = params
+            await self._observe(record, principal, target, params)
             while True:  # once, unless another process goes on with the transaction meanwhile
                 turn, principal, target = await self._decide(record, principal, target, params)
                 with turn:
                     hop = await self.delegator.plan_for(principal, target, call) if target.agent else None
-                    quote = self.prices.quote(principal, target)
+                    quote = self.prices.quote(principal, target, call.method, params, call.address)
+                    earlier = await self.results.earlier(record, principal, target, self.catalog.version)
+                    if earlier is not None:
+                        quote = quote.for_nothing(earlier.call)
                     _keep_within(record, quote)
+                    fit = partial(self.prices.fit, least=least_of(call, params)) if quote.bound else None
                     with self.inflight.flight(record, principal):  # a revocation cancels what is in here
                         # reserve + intent: one commit; leaving: charge + outcome, one commit
-                        async with self.journal.hold(record, principal, quote) as hold:
-                            answer = await self._invoke(record, principal, target, params, hop)
+                        async with self.journal.hold(record, principal, quote, fit) as hold:
+                            if earlier is not None:  # nothing is done; all the rest is as ever
+                                answer = earlier.again()
+                            else:
+                                answer = await self._invoke(record, principal, target, params, hop)
                             hold.settle(answer)
-                            body = await self._screen_result(record, scene, answer.body)
+                            self.results.keep(record)
+                            body = record.body = await self._screen_result(record, scene, answer.body)
                     return _released(record, body)
 
     async def visible(self, token: str, kind: Kind, delegation: str | None = None) -> Sequence[Target]:
@@ -199,12 +219,19 @@ class Pipeline:
                 f"there is no `{call.name[:200]}` here",
                 hint="list what is offered and use a name from that list",
             )
+        if target.kind is Kind.MODEL and call.method not in target.definition["methods"]:
+            raise InvalidRequest(
+                f"`{target.name}` does not speak `{call.method}`",
+                hint=f"it speaks `{'`, `'.join(target.definition['methods'])}`: ask it there, under `/v1/`",
+            )
         return target
 
     async def _invoke(
         self, record: CallRecord, principal: Principal, target: Target, params: Json, hop: Grant | None
     ) -> Answer:
         line = self._line(record, principal, target)
+        if record.quote and record.quote.bound:
+            params = await self._shrunk(record.call, target, params, record.quote.bound.wrote)
         if hop is not None:
             line = replace(line, delegation=await self._hand_over(record.call, principal, hop))
         try:
@@ -214,17 +241,42 @@ class Pipeline:
             if _redacts(record):
                 said = {"message": f"`{target.connector}` refused; {WITHHELD}", "data": None}
             scene = Scene.of(principal, target)
-            safe = await self.guards.screen(said, Stage.RESULT, scene, record.findings)
+            safe = await self.guards.screen(said, inward(target), scene, record.findings)
             refusal.message, refusal.data = safe["message"], safe["data"]
             self._remember(record, target, safe)
             raise
 
     async def _screen_result(self, record: CallRecord, scene: Scene, body: Json) -> Json:
         """What may be handed out of a result; its transaction remembers what it has shown."""
-        body = await self.guards.screen(body, Stage.RESULT, scene, record.findings)
+        findings: list[Finding] = []
+        try:
+            body = await self.guards.screen(body, inward(scene.target), scene, findings)
+        finally:
+            add_new(record.findings, findings)
         body = _on_its_terms(record, body)
         self._remember(record, scene.target, body)
         return body
+
+    async def _shrunk(self, call: Call, target: Target, params: Json, tokens: int) -> Json:
+        """The request with the limit that is held for it, and the caller told where it wanted more."""
+        form = FORMATS[call.method]
+        asked = form.limit(params)
+        if asked is not None and asked > tokens:
+            await call.caller.notify(CLAMPED, {"max_tokens": tokens, "asked": asked})
+        if asked == tokens:
+            return params
+        return form.limited(params, tokens, target.definition.get("limit", "max_completion_tokens"))
+
+    async def _observe(self, record: CallRecord, principal: Principal, target: Target, params: Json) -> None:
+        """Note what a request to a model shows of the agent that makes it, and whether that was attested."""
+        if target.kind is not Kind.MODEL:
+            return
+        record.observed = observe(record.call, target, params)
+        agent = principal.agent
+        if agent.manifest is not None and agent.drift is None:
+            names = {target.name, target.upstream_name, *target.definition["aliases"]}
+            if why := record.observed.differs(agent.manifest, names):
+                await self.journal.drifted(agent.id, why)
 
     def _remember(self, record: CallRecord, target: Target, body: Json) -> None:
         if record.turn is not None:
@@ -238,7 +290,8 @@ class Pipeline:
     def _line(self, record: CallRecord, principal: Principal, target: Target) -> Line:
         call = record.call
         level = call.meta.get("io.modelcontextprotocol/logLevel")
-        caller = ScreenedCaller(call.caller, self.guards, Scene.of(principal, target), record.findings)
+        scene = Scene.of(principal, target)
+        caller = ScreenedCaller(call.caller, self.guards, scene, record.findings, FORMATS.get(call.method))
         return Line(
             call_id=call.id,
             caller=MutedCaller(caller) if _redacts(record) else caller,
@@ -246,6 +299,7 @@ class Pipeline:
             agent=principal.agent.id,
             wants_progress="progressToken" in call.meta,
             log_level=level if isinstance(level, str) else None,
+            meter=record.meter,
             trace={k: v for k in ("traceparent", "tracestate") if isinstance(v := call.meta.get(k), str)},
         )
 
@@ -280,8 +334,14 @@ def _denied(decision: Decision, principal: Principal, target: Target) -> Denied:
 
 
 def _keep_within(record: CallRecord, quote: Quote) -> None:
-    """Refuse what may cost more than the rules that permit it allow, before it is spent."""
+    """Refuse what the rules that permit the call do not allow of it, before it is spent."""
     decision = record.decision
+    if quote.bound and _redacts(record) and record.params.get("stream") is True:
+        raise Denied(
+            "a rule takes values out of this answer, and a stream has no places to find them in",
+            because=decision.because if decision else (),
+            hint="ask again without `stream`",
+        )
     most = decision.obligations.max_cost if decision else None
     if decision and most is not None and quote.amount > most:
         raise Denied(
@@ -312,8 +372,24 @@ def _on_its_terms(record: CallRecord, body: Json) -> Json:
 def _released(record: CallRecord, body: Json) -> Released:
     cost = record.settlement.amount if record.settlement else MicroUSD(0)
     root = record.root or record.call.id
-    mark = _watermark(record)
-    return Released(body, record.call.id, record.parent, root, cost, record.receipt, mark, record.notices)
+    return Released(
+        body,
+        record.call.id,
+        record.parent,
+        root,
+        cost,
+        record.receipt,
+        watermark=_watermark(record),
+        notices=record.notices,
+        clamped=_clamped(record),
+        repeats=record.repeats.call if record.repeats else None,
+    )
+
+
+def _clamped(record: CallRecord) -> int | None:
+    bound = record.quote.bound if record.quote else None
+    asked = FORMATS[record.call.method].limit(record.params) if bound else None
+    return bound.wrote if bound and asked is not None and bound.wrote < asked else None
 
 
 def _watermark(record: CallRecord) -> Json | None:

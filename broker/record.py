@@ -1,27 +1,39 @@
 """What is known of a call, and how does it read in the log?
 
 A record says who, what, on which decision, for how much and with what outcome. Arguments and results are
-not in it, only their length and keyed hash: equal values can be recognised, none can be read.
+not in it, only their length and a commitment to them, which tells nobody anything without its salt.
 """
 
 import hmac
 import json
+import re
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 import orjson
 
+from broker.approval_records import approval_facts
 from broker.approvals.interface import Approval
+from broker.arguments import UnreadableArgumentError, values
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts, Outcome, Receipt
+from broker.audit.payloads import MOST_PEOPLE, Identifier, Part, Payload
 from broker.circumstances import looked_at
+from broker.connector import Meter
 from broker.errors import BrokerError, PendingApproval
 from broker.flow.step import Seen
 from broker.flow.transactions import Turn
-from broker.guardrails.interface import Finding
+from broker.guardrails.interface import FURTHER, Finding
+from broker.idempotency import Claim, Earlier
 from broker.ledger.interface import Budget, Notice, Quote, Settlement, Unit
-from broker.model import Answer, Call, Json, Principal, Situation, Target
+from broker.model import Answer, Argument, Call, Json, Principal, Situation, Target
+from broker.observed import Observed
 from broker.policy.interface import Decision
+
+LONGEST_CLAIM = 128
+"""Characters that are kept of what a caller says of itself."""
+
+_ODD = re.compile(r"[^ -~]")
 
 FINDINGS = 50
 """How many findings a record lists; it counts the rest, so that content cannot make it too large to keep."""
@@ -50,6 +62,8 @@ class CallRecord:
     settlement: Settlement | None = None
     dispatched: bool = False
     answer: Answer | None = None
+    body: Json | None = None
+    """Its result, once it may be handed out."""
     intent: Receipt | None = None
     receipt: Receipt | None = None
     parent: str | None = None
@@ -62,6 +76,18 @@ class CallRecord:
     """How many parts of the result were withheld because of that."""
     notices: tuple[Notice, ...] = ()
     """What is to be told of the budgets above it."""
+    meter: Meter = field(default_factory=Meter)
+    """What a model has used so far."""
+    observed: Observed | None = None
+    """What a request to a model shows of who makes it."""
+    repeats: Earlier | None = None
+    """The earlier call whose answer it gets instead of being made."""
+    read_as: Hashable | None = None
+    """What its answer is found again by, where it is a read that may be answered from memory."""
+    claim: Claim | None = None
+    """The idempotency key that it takes."""
+    sealed: str | None = None
+    """Its answer as it is kept for whoever sends the key again."""
     stopped: str | None = None
     """Why the broker itself ended it while it ran."""
 
@@ -76,17 +102,22 @@ class Scribe:
     def __init__(self, digest_key: bytes) -> None:
         self._mac = hmac.new(digest_key, digestmod="sha256")
 
-    def denial(self, record: CallRecord, outcome: Outcome, error: BrokerError) -> Entry:
-        """The one record of a call that never left."""
+    def denial(self, record: CallRecord, outcome: Outcome, error: BaseException) -> Entry:
+        """The one record of a call that never left: refused, or cancelled while it waited."""
         facts = self._common(record)
+        if record.params:
+            facts["arguments"] = {"bytes": len(canonical(record.params))}
         facts["outcome"] = outcome
-        facts["error"] = {"code": error.code, "because": [b.rule for b in error.because]}
+        if isinstance(error, BrokerError):
+            facts["error"] = {"code": error.code, "because": [b.rule for b in error.because]}
+        else:
+            facts["error"] = {"code": str(outcome), "because": []}
         if isinstance(error, PendingApproval):
             facts["approval"] = error.approval["id"]
         return _entry(record, Event.CALL_DENIED, facts)
 
     def intent(self, record: CallRecord) -> Entry:
-        """What is about to be done."""
+        """What is about to be done. Whoever appends it adds the commitment to its arguments (`sent`)."""
         facts = self._common(record)
         if record.quote:
             spend: Facts = {
@@ -97,8 +128,14 @@ class Scribe:
             if any(b.unit is Unit.TOKENS for b in record.quote.budgets):
                 spend["tokens"] = record.quote.tokens
             facts["spend"] = spend
+        if record.observed:
+            facts["observed"] = asdict(record.observed)
+            if record.quote and record.quote.bound:
+                facts["observed"]["max_tokens"] = record.quote.bound.wrote
         if record.approval:
             facts["approval"] = record.approval.id
+        if record.repeats:
+            facts["refs"] = {"call": record.repeats.call, "why": record.repeats.why}
         return _entry(record, Event.CALL_INTENT, facts)
 
     def used(self, record: CallRecord, approval: Approval) -> Entry:
@@ -111,7 +148,7 @@ class Scribe:
         return Entry(approval.organisation, Event.APPROVAL_USED, facts, agent=approval.agent)
 
     def terminal(self, record: CallRecord, outcome: Outcome, settlement: Settlement) -> Entry:
-        """How it ended."""
+        """How it ended. Whoever appends it adds the commitment to its result (`released`)."""
         facts: Facts = {
             "outcome": outcome,
             "cost": settlement.amount,
@@ -127,13 +164,10 @@ class Scribe:
             facts["tokens"] = settlement.tokens
         if waited := max((n.wait_ms for n in record.notices), default=0):
             facts["held_back_ms"] = waited
-        if record.answer:
-            if record.answer.is_question:
-                facts["question"] = True
-            facts["result"] = self.commitment(record.answer.body)
+        facts |= _answered(record)
         if record.redacted or record.withheld:
             facts["redacted"] = {"values": record.redacted, "withheld": record.withheld}
-        facts |= _findings([f for f in record.findings if f.stage == "result"])
+        facts |= _findings([f for f in record.findings if f.stage in ("result", "completion")])
         if record.intent:
             facts["intent"] = record.intent.index
         return _entry(record, Event.CALL_OUTCOME, facts)
@@ -149,6 +183,8 @@ class Scribe:
                 "side_effect": record.target.side_effect,
             }
         facts: Facts = {"what": what}
+        if claims := _claims(call):
+            facts["claims"] = claims
         if principal:
             actor: Facts = {
                 "agent": principal.agent.id,
@@ -160,8 +196,6 @@ class Scribe:
                 actor["grants"] = [grant.id for grant in principal.grants]
             facts["actor"] = actor
             facts["cause"] = _cause(record, principal)
-        if record.params:
-            facts["arguments"] = self.commitment(record.params)
         if record.decision:
             facts["decision"] = _decision(record.decision)
             if principal and record.target:
@@ -171,10 +205,7 @@ class Scribe:
 
     def commitment(self, content: Mapping[str, object]) -> Facts:
         """Length and keyed hash of what was passed on: equal values can be recognised, none can be read."""
-        try:
-            data = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
-        except TypeError:  # integers beyond 64 bits, lone surrogates: JSON all the same
-            data = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+        data = canonical(content)
         return {"bytes": len(data), "hmac": self.digest(data)}
 
     def digest(self, data: bytes) -> str:
@@ -185,21 +216,56 @@ class Scribe:
         return mac.hexdigest()
 
 
-def approval_facts(approval: Approval) -> Facts:
-    """What an approval is about, the same in every record of it."""
-    return {
-        "approval": approval.id,
-        "actor": {
-            "agent": approval.agent,
-            "subject": approval.subject,
-            "chain": list(approval.chain),
-            "grants": list(approval.grants),
-        },
-        "cause": {"task": approval.transaction},
-        "what": {"method": approval.method, "name": approval.target, "connector": approval.connector},
-        "arguments": approval.arguments,
-        "rules": [term.rule for term in approval.terms],
-    }
+def _answered(record: CallRecord) -> Facts:
+    """What is said of an answer besides the commitment. One that nobody got has none."""
+    facts: Facts = {}
+    if record.answer and record.answer.is_question:
+        facts["question"] = True
+    if record.answer and record.body is None:
+        facts["result"] = {"bytes": len(canonical(record.answer.body))}
+    return facts
+
+
+def canonical(content: Mapping[str, object]) -> bytes:
+    """The bytes of a content that are committed to: its JSON with sorted keys."""
+    try:
+        return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # integers beyond 64 bits, lone surrogates: JSON all the same
+        return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+
+
+def sent(record: CallRecord) -> Payload | None:
+    """The arguments of a call as they are sent on, with the people whom they are about."""
+    if not record.params:
+        return None
+    people, complete = _people(record)
+    return Payload(Part.ARGUMENTS, canonical(record.params), people, complete)
+
+
+def released(record: CallRecord) -> Payload | None:
+    """The result of a call as it is handed out, with the people whom it and its arguments are about."""
+    if record.body is None:
+        return None
+    people, complete = _people(record)
+    return Payload(Part.RESULT, canonical(record.body), people, complete)
+
+
+def _people(record: CallRecord) -> tuple[tuple[Identifier, ...], bool]:
+    """Who is named by declared arguments and by what guards have found, and whether that is everybody."""
+    found: dict[Identifier, None] = {}
+    for argument in record.target.arguments if record.target else ():
+        if argument.subject:
+            found |= dict.fromkeys(Identifier(str(value)) for value in _readable(argument, record.params))
+    found |= dict.fromkeys(Identifier(handle=f.person) for f in record.findings if f.person)
+    unnamed = any(f.type == FURTHER or (f.person and f.via) for f in record.findings)
+    return tuple(found)[:MOST_PEOPLE], len(found) <= MOST_PEOPLE and not unnamed
+
+
+def _readable(argument: Argument, params: Json) -> tuple[object, ...]:
+    try:
+        return values(argument, params)
+    except UnreadableArgumentError:  # rules have seen that too; here it names nobody
+        return ()
 
 
 def _decision(decision: Decision) -> Facts:
@@ -253,6 +319,12 @@ def _cause(record: CallRecord, principal: Principal) -> Facts:
     if call.traceparent:
         cause["trace"] = call.traceparent[:64]
     return cause
+
+
+def _claims(call: Call) -> Facts:
+    """What the caller says of itself and nobody has verified: short, and in characters that do nothing."""
+    said = (("client", call.claimed_client), ("instance", call.claimed_instance))
+    return {name: _ODD.sub("?", text[:LONGEST_CLAIM]) for name, text in said if text is not None}
 
 
 def _findings(findings: Sequence[Finding]) -> Facts:

@@ -7,7 +7,9 @@ ever references (`env:NAME`, `file:PATH`). Without any file the defaults run: SQ
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from broker.model import OWN_CONNECTOR
 
 
 class Section(BaseModel):
@@ -102,12 +104,47 @@ class LimitSettings(Section):
     )
 
 
+SIX_MONTHS_DAYS = 183
+"""How long records of a high-risk system have to be kept (Regulation (EU) 2024/1689, 19(1) and 26(6))."""
+
+
 class AuditSettings(Section):
     """The log."""
 
     publish_to: Path | None = Field(
         default=None, description="file outside the state to which every signed checkpoint is appended"
     )
+    payloads: Literal["commit", "keep"] = Field(
+        default="commit",
+        description="arguments and results of calls: `commit` keeps only what proves to whoever holds them"
+        " what they were, `keep` keeps them too, encrypted, for `payload_days`",
+    )
+    payload_key: str | None = Field(
+        default=None,
+        description="reference to the key that wraps the keys of payloads, 64 hexadecimal digits"
+        " (`env:NAME`, `file:PATH`); default: `payload.key` in the state, made at the first start",
+    )
+    payload_days: int = Field(
+        default=30, ge=1, le=3650, description="days after which payloads and their keys are destroyed"
+    )
+    record_days: int = Field(
+        default=400,
+        ge=1,
+        le=36_500,
+        description="days after which the bodies of records are removed; their hashes stay for ever",
+    )
+    high_risk: bool = Field(
+        default=False,
+        description="an agent is part of a high-risk AI system (EU AI Act 19, 26): records stay six months",
+    )
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> Self:
+        if self.high_risk and self.record_days < SIX_MONTHS_DAYS:
+            raise ValueError(f"with `high_risk` records stay for at least {SIX_MONTHS_DAYS} days")
+        if self.payload_days > self.record_days:
+            raise ValueError("`payload_days` cannot be more than `record_days`")
+        return self
 
 
 class ApprovalSettings(Section):
@@ -127,6 +164,23 @@ class ApprovalSettings(Section):
         description="seconds an open call waits for the answer before it is told to come back",
     )
     most_pending: int = Field(default=20, ge=1, le=1000, description="questions one agent can have open")
+
+
+class ResultSettings(Section):
+    """Answers that are kept for those who send the same call again."""
+
+    kept_s: int = Field(
+        default=86_400, ge=60, le=2_592_000, description="seconds for which an idempotency key holds"
+    )
+    most_bytes: int = Field(
+        default=256 << 10, ge=1024, description="largest answer that is kept for an idempotency key"
+    )
+    agent_bytes: int = Field(
+        default=16 << 20, ge=1024, description="all answers that are kept for the keys of one agent"
+    )
+    cache_bytes: int = Field(
+        default=32 << 20, ge=0, description="memory for answers of tools that declare `cache_s`"
+    )
 
 
 class ConnectorSettings(Section):
@@ -173,6 +227,9 @@ class Settings(Section):
     approvals: ApprovalSettings = Field(
         default_factory=ApprovalSettings, description="calls that a human has to agree to"
     )
+    results: ResultSettings = Field(
+        default_factory=ResultSettings, description="answers that are kept for repeated calls"
+    )
     connectors: dict[str, ConnectorSettings] = Field(
         default_factory=dict, description="the connectors that are enabled, by name"
     )
@@ -180,6 +237,16 @@ class Settings(Section):
     federation: dict[str, FederationSettings] = Field(
         default_factory=dict, description="other issuers whose tokens authenticate agents, by name"
     )
+
+    @field_validator("connectors")
+    @classmethod
+    def _own_name(cls, connectors: dict[str, ConnectorSettings]) -> dict[str, ConnectorSettings]:
+        for name, section in connectors.items():
+            called = {name, name if section.prefix is None else section.prefix}
+            fits = called == {OWN_CONNECTOR} if section.use == OWN_CONNECTOR else OWN_CONNECTOR not in called
+            if not fits:
+                raise ValueError('`broker` names the broker\'s own tools: `use = "broker"`, and nothing else')
+        return connectors
 
     @property
     def public_url(self) -> str:

@@ -157,6 +157,7 @@ def _tool(name: str, facts: OperatorFacts) -> Target:
         arguments=said.arguments,
         risk=said.risk,
         min_trust=said.min_trust,
+        cache_s=said.cache_s or 0,
     )
 
 

@@ -33,6 +33,8 @@ class _Snapshot:
     by_kind: Mapping[Kind, tuple[Target, ...]] = field(default_factory=dict[Kind, tuple[Target, ...]])
     by_name: Mapping[tuple[Kind, str], Target] = field(default_factory=dict[tuple[Kind, str], Target])
     templates: tuple[tuple[Callable[[str], bool], Target], ...] = ()
+    by_alias: Mapping[tuple[str, str], Target] = field(default_factory=dict[tuple[str, str], Target])
+    """Models by their other names, for each format: an alias may mean one model of every provider."""
 
 
 class LiveCatalog:
@@ -88,6 +90,8 @@ class LiveCatalog:
             case Method.COMPLETE:
                 kind = Kind.PROMPT if _refers_to_prompt(call.params) else Kind.TEMPLATE
                 return now.by_name.get((kind, call.name))
+            case Method.CHAT | Method.RESPONSES | Method.EMBED | Method.MESSAGES:
+                return now.by_name.get((Kind.MODEL, call.name)) or now.by_alias.get((call.method, call.name))
 
     def find_resource(self, uri: str) -> Target | None:
         """The resource with this outside URI, or the template that it comes from."""
@@ -104,9 +108,10 @@ class LiveCatalog:
         """
         mount = self._mounts[target.connector]
         request = Request(method, _outbound(method, target, params, mount))
-        reads = target.side_effect is SideEffect.READS
+        # What a model was asked is paid for: it is not asked again, though it changes nothing.
+        reads = target.side_effect is SideEffect.READS and target.kind is not Kind.MODEL
         answer = await mount.delivery.deliver(request, _within(line, mount.timeout_s), reads=reads)
-        if not mount.names.prefix:
+        if not mount.names.prefix or target.kind is Kind.MODEL:
             return answer
         return Answer(expose_result(answer.body, mount.names.exposed_uri), answer.cost)
 
@@ -234,7 +239,18 @@ def _snapshot(mounts: Any, facts: OperatorFacts, version: int) -> _Snapshot:
     ordered = sorted(by_name.values(), key=lambda target: target.name)
     by_kind = {kind: tuple(t for t in ordered if t.kind is kind) for kind in Kind}
     templates = tuple((matcher(t.name), t) for t in by_kind[Kind.TEMPLATE])
-    return _Snapshot(version, by_kind, by_name, templates)
+    return _Snapshot(version, by_kind, by_name, templates, _aliases(by_kind[Kind.MODEL]))
+
+
+def _aliases(models: Sequence[Target]) -> Mapping[tuple[str, str], Target]:
+    """Models by format and other name; whoever is first in the order of names has one."""
+    by_alias: dict[tuple[str, str], Target] = {}
+    for target in models:
+        for alias in target.definition["aliases"]:
+            takers = {by_alias.setdefault((method, alias), target) for method in target.definition["methods"]}
+            for taken in takers - {target}:
+                logger.warning("`%s` means %s, not %s as well", alias, taken.name, target.name)
+    return by_alias
 
 
 def _definitions(snapshot: _Snapshot, kind: Kind) -> list[Json]:
@@ -251,6 +267,8 @@ def _outbound(method: Method, target: Target, params: Json, mount: Mount) -> Jso
         case Method.COMPLETE:
             key = "name" if _refers_to_prompt(params) else "uri"
             return {**params, "ref": {**params["ref"], key: target.upstream_name}}
+        case Method.CHAT | Method.RESPONSES | Method.EMBED | Method.MESSAGES:
+            return {**params, "model": target.upstream_name}
 
 
 def _refers_to_prompt(params: Json) -> bool:

@@ -34,10 +34,12 @@ def _facts(matching: list[Declaration]) -> Facts:
         price_usd=priced.price_usd if priced else None,
         price_source=priced.place if priced else None,
         side_effect=first(lambda entry: entry.side_effect),
+        cache_s=first(lambda entry: entry.cache_s),
         labels=labels_of(matching),
         risk=first(lambda entry: entry.risk) or 0,
         min_trust=first(lambda entry: entry.min_trust) or 0,
         arguments=tuple(_arguments(matching)),
+        own_fields=tuple(dict.fromkeys(path for entry in matching for path in entry.own_fields)),
     )
 
 

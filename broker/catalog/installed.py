@@ -6,13 +6,14 @@ from typing import cast
 
 from broker.connector import Upstream
 from broker.errors import ConfigurationError
+from broker.model import OWN_CONNECTOR
 
 GROUP = "mcp_tool_broker.connectors"
 
 
 def installed() -> list[str]:
     """The names that `use = "…"` may take."""
-    return sorted({point.name for point in entry_points(group=GROUP)})
+    return sorted({OWN_CONNECTOR, *(point.name for point in entry_points(group=GROUP))})
 
 
 def load(name: str) -> Upstream:

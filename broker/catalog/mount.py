@@ -21,10 +21,12 @@ class Facts:
     price_usd: str | None = None
     price_source: str | None = None
     side_effect: SideEffect | None = None
+    cache_s: int | None = None
     labels: frozenset[str] = frozenset()
     risk: int = 0
     min_trust: int = 0
     arguments: tuple[Argument, ...] = ()
+    own_fields: tuple[str, ...] = ()
 
 
 class OperatorFacts(Protocol):
@@ -88,6 +90,12 @@ class Mount:
             exposed = self.names.exposed_uri(uri)
             yield self._target(Kind.TEMPLATE, exposed, uri, {**definition, "uriTemplate": exposed}, operator)
 
+        for definition in self.offer.models:
+            name = str(definition["id"])
+            exposed = self.names.exposed(name)
+            described: Json = {"aliases": [], **definition, "id": exposed, "owned_by": self.name}
+            yield self._target(Kind.MODEL, exposed, name, described, operator)
+
     def _tool(self, definition: Json, operator: OperatorFacts) -> Target:
         name = str(definition["name"])
         exposed = self.names.exposed(name)
@@ -107,8 +115,10 @@ class Mount:
             labels=ruled.labels | author.labels,
             agent=self.agent,
             arguments=ruled.arguments,
+            own_fields=ruled.own_fields,
             risk=ruled.risk,
             min_trust=ruled.min_trust,
+            cache_s=author.cache_s or 0 if ruled.cache_s is None else ruled.cache_s,
         )
 
     def _target(
@@ -139,6 +149,7 @@ def _author_facts(facts: Mapping[str, Any]) -> Facts:
     return Facts(
         price_usd=facts.get("price"),
         side_effect=SideEffect(effect) if effect else None,
+        cache_s=facts.get("cache_s"),
         labels=frozenset(facts.get("labels", ())),
     )
 

@@ -111,12 +111,18 @@ def _read(file: Path) -> str:
         ) from error
 
 
+_PAYLOAD_KEY: Key = ("audit", "payload_key")
+
+
 def _anchor(values: dict[str, Any], folder: Path) -> None:
     """Relative paths in a file start from its folder, not from wherever the broker was started."""
     given = dict(leaves(values))
     for key in _path_keys(Settings):
         if isinstance(text := given.get(key), str):
             _put(values, key, str(folder / Path(text).expanduser()), FILE_NAME)
+    scheme, _, path = str(given.get(_PAYLOAD_KEY, "")).partition(":")
+    if scheme == "file" and path:
+        _put(values, _PAYLOAD_KEY, f"file:{folder / Path(path).expanduser()}", FILE_NAME)
 
 
 def _path_keys(model: type[BaseModel], above: Key = ()) -> Iterator[Key]:

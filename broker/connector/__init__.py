@@ -16,7 +16,7 @@ or, where what it offers is only known at run time, a class with the methods of 
 
 from broker.connector.egress import EgressRefused, check_egress, egress_permits
 from broker.connector.functions import Connector, ToolFailed
-from broker.connector.interface import Host, Line, Offer, Request, Upstream
+from broker.connector.interface import Host, Line, Meter, Offer, Request, Upstream
 from broker.errors import (
     BrokerError,
     ConfigurationError,
@@ -26,20 +26,26 @@ from broker.errors import (
     UpstreamRefused,
     UpstreamUnreachable,
 )
-from broker.model import Answer, Caller, Json, Kind, Method
+from broker.formats import FORMATS, Assembly, Format
+from broker.model import Answer, Caller, Json, Kind, Method, MicroUSD, Usage
 
 __all__ = [
+    "FORMATS",
     "Answer",
+    "Assembly",
     "BrokerError",
     "Caller",
     "ConfigurationError",
     "Connector",
     "EgressRefused",
+    "Format",
     "Host",
     "Json",
     "Kind",
     "Line",
+    "Meter",
     "Method",
+    "MicroUSD",
     "NotDeclared",
     "Offer",
     "Request",
@@ -49,6 +55,7 @@ __all__ = [
     "UpstreamLost",
     "UpstreamRefused",
     "UpstreamUnreachable",
+    "Usage",
     "check_egress",
     "egress_permits",
 ]

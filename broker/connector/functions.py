@@ -27,6 +27,7 @@ MOST_PROBLEMS = 5
 _CONNECTOR_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SIDE_EFFECTS = ("reads", "writes", "destroys")
+_LONGEST_CACHE_S = 86_400
 
 
 class NoSettings(BaseModel):
@@ -62,6 +63,7 @@ class Connector:
         price: str | None = None,
         side_effect: Literal["reads", "writes", "destroys"] = "writes",
         labels: Iterable[str] = (),
+        cache_s: int = 0,
         title: str | None = None,
     ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
         """Offer an async function as a tool: its signature is the schema, its docstring the description.
@@ -73,6 +75,8 @@ class Connector:
             price: the worst case of one call in US dollars, e.g. `"0.001"`.
             side_effect: what a call does to the world; retries and replays depend on it.
             labels: what policies should know about it, e.g. `("untrusted-source",)`.
+            cache_s: of a tool that only reads: for how many seconds the same arguments get the same answer,
+                whoever of the same roles asks.
             title: a name for humans.
 
         Raises:
@@ -80,6 +84,8 @@ class Connector:
             ValueError: so with an argument of this decorator.
         """
         facts = _facts(price, side_effect, labels)
+        if cache_s:
+            facts["cache_s"] = _checked_cache(cache_s, side_effect)
 
         def register(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
             built = _build(function, facts, title)
@@ -259,6 +265,16 @@ def _facts(price: str | None, side_effect: str, labels: Iterable[str]) -> Json:
     if price is not None:
         facts["price"] = _checked_price(price)
     return facts
+
+
+def _checked_cache(seconds: object, side_effect: str) -> int:
+    if side_effect != "reads":
+        raise ValueError(
+            f'a tool that {side_effect} is called every time: cache_s is for side_effect="reads"'
+        )
+    if not isinstance(seconds, int) or not 0 < seconds <= _LONGEST_CACHE_S:
+        raise ValueError(f"cache_s is {seconds!r}: write whole seconds, 1 to {_LONGEST_CACHE_S}")
+    return seconds
 
 
 def _checked_price(price: object) -> str:

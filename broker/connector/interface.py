@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from broker.model import Answer, Caller, Json, Method
+from broker.model import Answer, Caller, Json, Method, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,9 @@ class Offer:
     prompts: list[Json] = field(default_factory=list[Json])
     completes: bool = False
     watches: bool = False
+    models: list[Json] = field(default_factory=list[Json])
+    """`{"id", "methods": [values of Method], ...}`; optional `aliases` (other names that are exposed as they
+    stand), `context` and `max_output` (tokens), `price` (the name by which its price is known)."""
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     """What only the author knows, by tool name: `price` (USD as text), `side_effect`, `labels`."""
 
@@ -34,6 +37,13 @@ class Request:
 
     method: Method
     params: Json
+
+
+@dataclass(slots=True)
+class Meter:
+    """What an open call to a model has used so far: what it is charged if it does not come to its end."""
+
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,7 @@ class Line:
         trace: W3C trace context to pass on (`traceparent`, `tracestate`).
         delegation: a token that says on whose behalf an upstream acts that is an agent itself; it goes
             into `_meta["io.toolbroker/delegation"]` of the request and nowhere else.
+        meter: a connector to models keeps in it what has been used, from the moment the request is out.
     """
 
     call_id: str
@@ -61,6 +72,7 @@ class Line:
     log_level: str | None = None
     trace: Mapping[str, str] = field(default_factory=dict[str, str])
     delegation: str | None = field(default=None, repr=False)
+    meter: Meter = field(default_factory=Meter)
 
     async def progress(self, done: float, *, total: float | None = None, message: str | None = None) -> None:
         """Tell the caller how far the call is; nothing happens if it did not ask to be told.

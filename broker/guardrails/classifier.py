@@ -14,25 +14,22 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Protocol
 
 import anyio
 import anyio.to_thread
 
 from broker.documents import Node
-from broker.errors import ConfigurationError
 from broker.guardrails.gate import Gate
 from broker.guardrails.injection.detector import Injection
 from broker.guardrails.injection.rules import evidence
 from broker.guardrails.interface import Span
 from broker.guardrails.message import Message
+from broker.guardrails.packaged import Packaged
 from broker.guardrails.scene import Stage
 
-PACKAGE = "stackone_defender"
-_MODEL = Path("models") / "minilm-multihead-v5"
+_PACKAGED = Packaged("stackone_defender", guard="classifier", extra="ml")
+_MODEL = "models/minilm-multihead-v5"
 _KNOWN = {
     "model_quantized.onnx": "3d4a1ba798c395c140202992c50e6c8de02fb1b9bd5aba6540848705b9c1e92c",
     "tokenizer.json": "0d3aef594edd5f9b53e7f814277a9171dc70ff93eb66bda6e01f7aa53997d963",
@@ -219,15 +216,8 @@ def packaged_model() -> Model:
     Raises:
         ConfigurationError: it is not installed, or is another than the one that was measured.
     """
-    try:
-        numpy, onnxruntime, tokenizers = map(import_module, ("numpy", "onnxruntime", "tokenizers"))
-        spec = find_spec(PACKAGE)
-    except ImportError as error:
-        raise _missing() from error
-    if spec is None or not spec.submodule_search_locations:
-        raise _missing()
-    folder = Path(next(iter(spec.submodule_search_locations))) / _MODEL
-    data = {name: _verified(folder / name, digest) for name, digest in _KNOWN.items()}
+    numpy, onnxruntime, tokenizers = _PACKAGED.modules("numpy", "onnxruntime", "tokenizers")
+    data = {name: _PACKAGED.read(f"{_MODEL}/{name}", sha256) for name, sha256 in _KNOWN.items()}
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(data["model_quantized.onnx"], options, ["CPUExecutionProvider"])
@@ -235,25 +225,6 @@ def packaged_model() -> Model:
     tokenizer.no_padding()
     tokenizer.enable_truncation(_TOKENS)
     return _Onnx(session, tokenizer, numpy)
-
-
-def _verified(path: Path, digest: str) -> bytes:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise _missing() from error
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise ConfigurationError(
-            f"`{path.name}` of `{PACKAGE}` is another than the one the classifier was measured with",
-            hint="install the extra as it is locked: pip install 'mcp-tool-broker[ml]'",
-        )
-    return data
-
-
-def _missing() -> ConfigurationError:
-    return ConfigurationError(
-        "the guard `classifier` needs the extra `ml`", hint="pip install 'mcp-tool-broker[ml]'"
-    )
 
 
 def make_classifier(settings: Node | None) -> Classifier:

@@ -4,18 +4,14 @@ A sentence is the mean of the vectors of its tokens (256 numbers each), of lengt
 two says how near they are. The package itself is not imported: it looks for its tokenizer on the network.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
-from broker.errors import ConfigurationError
+from broker.guardrails.packaged import Packaged
 
-PACKAGE = "wordllama"
+_PACKAGED = Packaged("wordllama", guard="topics", extra="embeddings")
 _FILES = {
     "weights/l2_supercat_256.safetensors": "64b47a2dc493cb8e85944076601189739852d7b64e0e1eedcb1937a251cd9fd5",
     "tokenizers/l2_supercat_tokenizer_config.json": (
@@ -51,36 +47,10 @@ def packaged_embeddings() -> Embeddings:
     Raises:
         ConfigurationError: it is not installed, or holds others than were measured.
     """
-    try:
-        numpy, tokenizers, safetensors = map(import_module, ("numpy", "tokenizers", "safetensors.numpy"))
-        spec = find_spec(PACKAGE)
-    except ImportError as error:
-        raise _missing() from error
-    if spec is None or not spec.submodule_search_locations:
-        raise _missing()
-    folder = Path(next(iter(spec.submodule_search_locations)))
-    weights, words = (_verified(folder / name, digest) for name, digest in _FILES.items())
+    numpy, tokenizers, safetensors = _PACKAGED.modules("numpy", "tokenizers", "safetensors.numpy")
+    weights, words = (_PACKAGED.read(name, sha256) for name, sha256 in _FILES.items())
     vectors = safetensors.load(weights)["embedding.weight"].astype("float32")
     tokenizer = tokenizers.Tokenizer.from_str(words.decode())
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return Embeddings(vectors, tokenizer, numpy)
-
-
-def _verified(path: Path, digest: str) -> bytes:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise _missing() from error
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise ConfigurationError(
-            f"`{path.name}` of `{PACKAGE}` is another than the one that was measured",
-            hint="install the extra as it is locked: pip install 'mcp-tool-broker[embeddings]'",
-        )
-    return data
-
-
-def _missing() -> ConfigurationError:
-    return ConfigurationError(
-        "the guard `topics` needs the extra `embeddings`", hint="pip install 'mcp-tool-broker[embeddings]'"
-    )

@@ -9,6 +9,9 @@ from broker.guardrails.message import Message
 from broker.guardrails.scene import Scene, Stage
 from broker.model import Json
 
+FURTHER = "further-findings"
+"""The type of the finding that stands for all that are too many to be listed."""
+
 
 class Action(StrEnum):
     """What a guard does about a finding; the strictest of a screening wins."""
@@ -139,11 +142,33 @@ class Finding:
     via: str = ""
     approver: str = ""
     """Whose consent it takes, where the action is `approve`."""
+    person: bytes = b""
+    """Where it names a person and is passed on: the keyed hash by which that person is found again."""
 
     @property
     def rule(self) -> str:
         """What a refusal names: `secrets/private-key`."""
         return f"{self.guard.partition('@')[0]}/{self.type}"
+
+
+class Writing(Protocol):
+    """A text in the making, read as it grows."""
+
+    def feed(self, chunk: str) -> str:
+        """Take the next characters; returns those that may be passed on now.
+
+        Raises:
+            Blocked: a guard stops it. Nothing more may be fed.
+        """
+        ...
+
+    def close(self) -> str:
+        """The text has ended: what was held back, as it may be passed on.
+
+        Raises:
+            Blocked: as `feed`.
+        """
+        ...
 
 
 class Guards(Protocol):
@@ -158,5 +183,13 @@ class Guards(Protocol):
 
         Raises:
             Blocked: the content must not be passed on, is too large or could not be read.
+        """
+        ...
+
+    def stream(self, stage: Stage, scene: Scene, findings: list[Finding]) -> Writing:
+        """Read a text while it is being written.
+
+        Raises:
+            Blocked: a guard is in force that cannot read streams and must not be passed by.
         """
         ...

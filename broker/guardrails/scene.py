@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from broker.model import AgentId, Principal, Target
+from broker.model import AgentId, Kind, Principal, Target
 
 
 class Stage(StrEnum):
@@ -36,3 +36,13 @@ class Scene:
         """The scene of a call."""
         agent = principal.agent
         return Scene(target, agent.id, agent.roles, principal.transaction)
+
+
+def outward(target: Target) -> Stage:
+    """Where that is read which goes out to a target."""
+    return Stage.PROMPT if target.kind is Kind.MODEL else Stage.ARGUMENTS
+
+
+def inward(target: Target) -> Stage:
+    """Where that is read which a target answers."""
+    return Stage.COMPLETION if target.kind is Kind.MODEL else Stage.RESULT

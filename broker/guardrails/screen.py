@@ -2,7 +2,7 @@
 
 import hmac
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -12,10 +12,11 @@ import anyio.to_thread
 from broker.errors import Because, Blocked
 from broker.guardrails import walk
 from broker.guardrails.armed import UNREAD, Armed
-from broker.guardrails.conduct import Conduct, Rulings
+from broker.guardrails.conduct import Conduct, Guard, Rulings
 from broker.guardrails.fit import fits
-from broker.guardrails.interface import Action, Finding, Scene, Stage
+from broker.guardrails.interface import FURTHER, Action, Finding, Scene, Stage
 from broker.guardrails.message import Message, Passage, Path
+from broker.guardrails.personal.detector import NAMES_A_PERSON, PERSONAL
 from broker.guardrails.spans import Verdict, resolve, rewritten
 from broker.guardrails.streams import ScreenedText
 from broker.model import Json
@@ -27,6 +28,9 @@ INLINE_BYTES = 32 << 10
 LARGE_WITHIN_S = 5.0
 """What is large has to be read within this time, or it is not read at all."""
 
+Handle = Callable[[str], bytes]
+
+_TAKES_OUT = frozenset({Action.REDACT, Action.BLOCK})
 _THREADS = 2
 _MOST_FINDINGS = 64
 _LONGEST_PLACE = 200
@@ -61,9 +65,13 @@ class Screen:
         limits: sizes and depth above which nothing is read.
         conduct: the guards and what is done about what they find.
         digest_key: keys the digests of findings; 256 random bits of this deployment.
+        handle: the keyed hash by which a person is found again, of what names them.
     """
 
-    def __init__(self, limits: LimitSettings, conduct: Conduct, digest_key: bytes) -> None:
+    def __init__(
+        self, limits: LimitSettings, conduct: Conduct, digest_key: bytes, handle: Handle | None = None
+    ) -> None:
+        self._handle = handle
         self._limits = dict.fromkeys(Stage, walk.Limits(limits.result_bytes, limits.depth))
         self._limits[Stage.ARGUMENTS] = walk.Limits(limits.argument_bytes, limits.depth)
         self._mac = hmac.new(digest_key, digestmod="sha256")
@@ -233,6 +241,7 @@ class Screen:
             would=verdict.would,
             via=verdict.via,
             approver=ruling.approver if ruling and action is Action.APPROVE else "",
+            person=self._person(reading.armed.guards[verdict.guard], verdict.type, text, action),
         )
         self._note(reading, finding)
         if action is Action.BLOCK:
@@ -253,7 +262,7 @@ class Screen:
         if len(reading.findings) < _MOST_FINDINGS or finding.action is Action.APPROVE:
             reading.findings.append(finding)
         elif len(reading.findings) == _MOST_FINDINGS:
-            reading.findings.append(replace(finding, type="further-findings"))
+            reading.findings.append(replace(finding, type=FURTHER))
 
     def _unreadable(self, error: Exception, reading: _Reading) -> Blocked:
         self._note(reading, Finding("screen", reading.stage, UNREAD, Action.BLOCK, "", 0, ""))
@@ -263,6 +272,13 @@ class Screen:
             f"{reading.what} could not be screened",
             hint="nothing was passed on; it may hold bytes that are not text",
         )
+
+    def _person(self, guard: Guard, kind: str, text: str, action: Action) -> bytes:
+        """Whom a text names that is passed on, as a keyed hash; nothing where it names nobody."""
+        if self._handle is None or action in _TAKES_OUT:
+            return b""
+        named = guard.detector.name == PERSONAL and guard.detector.types.get(kind) in NAMES_A_PERSON
+        return self._handle(text) if named else b""
 
     def _digest(self, value: str) -> str:
         # Not `hmac.digest`: that lets go of the interpreter lock, which costs more than the hash.

@@ -111,5 +111,7 @@ def params_of(target: Target, arguments: Json) -> Json:
     match target.kind:
         case Kind.RESOURCE | Kind.TEMPLATE:
             return {"uri": target.name}
+        case Kind.MODEL:
+            return {"model": target.name, **arguments}
         case _:
             return {"name": target.name, "arguments": arguments}

@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Iterator
 
-from broker.model import Kind, Target
+from broker.model import OWN_CONNECTOR, Kind, Target
 from broker.patterns import matches
 from broker.policy.roles import Allowance, Pattern
 
+_OWN = f"{OWN_CONNECTOR}__"
 _Entries = list[tuple[int, Pattern]]
 
 
@@ -55,8 +56,13 @@ class Selector:
 
 
 def _narrowed(pattern: Pattern, target: Target) -> bool:
-    """Whether a target is of the kinds, effects and labels that a pattern is about."""
+    """Whether a target is of the kinds, effects and labels that a pattern is about.
+
+    The broker's own tools are meant only where they are named.
+    """
     if target.kind not in pattern.kinds:
+        return False
+    if target.connector == OWN_CONNECTOR and not pattern.glob.startswith(_OWN):
         return False
     if pattern.side_effects is not None and target.side_effect not in pattern.side_effects:
         return False

@@ -88,11 +88,15 @@ _IDS = {i.type for group in national.BY_DIGITS.values() for i in group} | {
     i.type for i in (*national.WITH_LETTERS, *national.LETTERS_FIRST)
 }
 
+PERSONAL = "personal"
+NAMES_A_PERSON = frozenset({"contact", "financial", "national-id"})
+"""The groups whose findings are one person's, so that the person is found again by them."""
+
 
 class Personal:
     """The detector `personal`."""
 
-    name = "personal"
+    name = PERSONAL
     version = 1
     always = True
     literals: frozenset[str] = frozenset()

@@ -34,6 +34,7 @@ allow:
   - tools: ["*"]
     resources: ["*"]
     prompts: ["*"]
+    models: ["*"]
 """
 PRICES = """\
 tools:
@@ -45,15 +46,15 @@ tools:
 class Broker:
     """A broker of its own, in its own folder, with one agent."""
 
-    def __init__(self, folder: Path, upstream_port: int | None = None) -> None:
+    def __init__(self, folder: Path, upstream_port: int | None = None, connector: str = CONNECTOR) -> None:
         self.folder = folder
         self.port = free_port()
         self.config = folder / "broker.toml"
         for sub, name, text in (("roles", "everything.yaml", ROLE), ("tools", "bench.yaml", PRICES)):
-            (folder / "policies" / sub).mkdir(parents=True)
+            (folder / "policies" / sub).mkdir(parents=True, exist_ok=True)
             (folder / "policies" / sub / name).write_text(text)
-        connector = CONNECTOR.format(port=upstream_port) if upstream_port else ""
-        self.config.write_text(CONFIGURATION.format(port=self.port) + connector)
+        section = connector.format(port=upstream_port) if upstream_port else ""
+        self.config.write_text(CONFIGURATION.format(port=self.port) + section)
         options = ("--role", "everything", "--cap", CAP_USD, "--config", str(self.config), "--json")
         added = self.command("agent", "add", AGENT, *options)
         self.agent = json.loads(added)

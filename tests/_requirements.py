@@ -23,16 +23,23 @@ EVASION = "attacks/test_guard_evasion.py"
 TAMPERING = "attacks/test_log_tampering.py"
 EXPORTED = "attacks/test_export_tampering.py"
 MCP = "attacks/test_mcp_wire.py"
+MODELS = "attacks/test_model_wire.py"
 WIRE = "attacks/test_wire_of_a_running_broker.py"
 APPROVALS = "attacks/test_approvals.py"
+DECLASSIFYING = "attacks/test_declassifying.py"
+AGREED = "attacks/test_agreed_calls.py"
+APPROVALS_BY_API = "attacks/test_approvals_by_api.py"
 ASSERTIONS = "attacks/test_assertions.py"
 ATTESTATION = "attacks/test_attestation.py"
+VOUCHED = "attacks/test_vouched_agents.py"
 DELEGATION = "attacks/test_delegation.py"
 DPOP = "attacks/test_dpop.py"
 FEDERATION = "attacks/test_federation.py"
 KEY_ADDRESSES = "attacks/test_key_addresses.py"
+REPEATED = "attacks/test_repeated_calls.py"
 TIMING = "attacks/test_timing.py"
 FLOW = "attacks/test_information_flow.py"
+PAYLOADS = "attacks/test_payloads.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,6 +380,23 @@ THREATS = (
                         "test_where_it_is_required_nothing_gets_a_token_that_does_not_name_its_manifest",
                         "test_a_stranger_cannot_make_an_agent_drift",
                         "test_a_client_with_a_manifest_says_so_by_itself_and_one_with_an_old_one_is_found_out",
+                        "test_an_agent_that_drifts_loses_what_it_might_do_until_an_operator_has_looked",
+                    )
+                },
+            ),
+            Requirement(
+                "identity:attestation:vouched",
+                "Who a platform vouches for is at A3 with that token alone, no longer than its manifest holds, and"
+                " hands it on to nobody.",
+                {
+                    VOUCHED: (
+                        "test_a_workload_that_its_platform_vouches_for_is_at_a3_and_its_calls_say_so",
+                        "test_who_shows_a_secret_of_the_same_agent_is_not_at_a3",
+                        "test_a_manifest_that_has_ended_or_is_contradicted_outweighs_the_platform_at_once",
+                        "test_a_suspended_agent_that_is_vouched_for_is_refused_like_any_other",
+                        "test_being_vouched_for_is_neither_handed_on_nor_taken_from_who_acts_for_another",
+                        "test_a_token_that_says_in_any_other_way_that_its_client_is_vouched_for_is_none",
+                        "test_nobody_is_raised_who_was_not_vouched_for_and_nobody_is_that_is_contradicted",
                     )
                 },
             ),
@@ -596,8 +620,25 @@ THREATS = (
                         "test_who_owns_an_agent_of_the_chain_does_not_approve_for_it_where_that_is_ruled",
                         "test_of_an_approval_and_a_denial_at_the_same_time_one_counts_and_the_call_goes_by_it",
                         "test_a_denial_reaches_the_agent_and_is_not_overcome_by_repeating_the_call",
+                        "test_a_caller_that_goes_away_while_a_human_thinks_leaves_the_end_of_its_call_in_the_log",
                         "test_an_agent_cannot_flood_the_humans",
-                    )
+                    ),
+                    APPROVALS_BY_API: (
+                        "test_without_an_attack_an_operator_sees_what_will_be_sent_and_approves_it_once",
+                        "test_what_an_operator_approves_for_a_chain_holds_there_until_it_is_taken_back",
+                        "test_what_an_operator_says_no_to_is_told_to_the_agent_and_not_overcome_by_approving_it",
+                        "test_without_the_right_to_approvals_nobody_decides_or_reads_what_would_be_sent",
+                        "test_the_right_alone_is_not_enough_where_others_are_asked_or_the_owner_is_ruled_out",
+                        "test_an_operator_and_the_same_name_at_the_machine_are_one_pair_of_eyes",
+                        "test_an_agreement_that_is_not_clear_is_none",
+                        "test_of_an_approval_and_a_denial_at_once_by_two_ways_one_counts",
+                        "test_pages_of_approvals_show_each_once",
+                    ),
+                    "e2e/test_humans.py": (
+                        "test_what_a_guard_wants_a_human_to_see_goes_out_once_as_they_saw_it",
+                        "test_a_call_that_a_guard_holds_goes_on_in_place_when_another_process_says_yes",
+                        "test_of_a_yes_over_the_api_and_a_no_of_another_process_at_once_one_counts",
+                    ),
                 },
             ),
             Requirement(
@@ -761,6 +802,65 @@ THREATS = (
                         "test_an_address_that_others_can_reach_needs_tls_or_a_proxy",
                         "test_a_public_url_without_encryption_is_refused",
                     )
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "The endpoints of models",
+        "An agent asks for a model that it may not use, or a model writes what a client or a proxy takes for "
+        "something else than text.",
+        (
+            Requirement(
+                "models:caller",
+                "Who asks is told by one token in a header, never in the address; two that differ are none. "
+                "Pages of other sites and other names of the host are turned away.",
+                {
+                    MODELS: (
+                        "test_a_token_in_the_address_is_not_read",
+                        "test_who_presents_two_credentials_is_nobody",
+                        "test_repeated_api_keys_are_no_choice",
+                        "test_pages_of_other_sites_and_other_names_are_turned_away",
+                        "test_headers_that_speak_to_the_broker_are_there_once_and_plain",
+                        "test_a_raw_request_with_a_line_break_in_a_header_reaches_nobody",
+                    ),
+                },
+            ),
+            Requirement(
+                "models:name",
+                "The model that is judged is the model that is called. A hidden one cannot be reached by any "
+                "name and is not listed.",
+                {
+                    MODELS: (
+                        "test_a_hidden_model_has_no_name_that_reaches_it",
+                        "test_nothing_but_the_body_names_the_model",
+                        "test_a_model_that_is_named_twice_is_the_one_that_is_judged_and_called",
+                    ),
+                },
+            ),
+            Requirement(
+                "models:body",
+                "Bodies that are too large or too deep are refused before anybody walks them, and what is said "
+                "about the usage of a stream does not change what is metered.",
+                {
+                    MODELS: (
+                        "test_a_body_without_a_declared_length_is_cut_off_at_the_limit",
+                        "test_deep_json_is_refused_before_anybody_walks_it",
+                        "test_a_stream_is_metered_whatever_is_said_about_its_usage",
+                    ),
+                },
+            ),
+            Requirement(
+                "models:framing",
+                "Nothing that a model, a provider or a caller writes becomes a header, a line or the end of a "
+                "stream.",
+                {
+                    MODELS: (
+                        "test_no_text_of_a_model_a_provider_or_a_caller_becomes_a_header",
+                        "test_text_of_a_model_cannot_begin_a_line_of_the_stream",
+                        "test_a_type_that_is_no_name_does_not_name_an_event",
+                        "test_a_stream_that_broke_off_has_no_ending_that_looks_whole",
+                    ),
                 },
             ),
         ),
@@ -1032,6 +1132,44 @@ THREATS = (
                     "unit/test_journal.py": ("test_an_absurd_cost_is_taken_as_the_quote_and_marked",),
                 },
             ),
+            Requirement(
+                "ledger:repeat:once",
+                "A call that is sent again under its idempotency key has no second effect and no second cost;"
+                " where its answer was lost it is not made again.",
+                {
+                    REPEATED: (
+                        "test_the_same_call_with_the_same_key_is_made_once_and_paid_once",
+                        "test_the_key_may_stand_in_the_header_that_is_drafted_for_it",
+                        "test_a_key_that_was_used_for_another_call_does_nothing",
+                        "test_while_the_first_call_is_open_the_second_is_refused_and_not_made",
+                        "test_a_call_whose_answer_was_lost_is_not_made_again_under_its_key",
+                        "test_a_call_that_never_reached_anybody_can_be_made_under_its_key",
+                        "test_a_key_that_is_none_is_refused_and_nothing_is_done",
+                    ),
+                    "contract/test_first_calls.py": (
+                        "test_of_thirty_calls_under_one_key_at_once_one_is_made",
+                        "test_of_two_processes_that_race_for_fifty_keys_one_gets_each",
+                    ),
+                },
+            ),
+            Requirement(
+                "ledger:repeat:own",
+                "A kept answer is for who it was given to, judged and screened as of now, and unreadable on the"
+                " disk; one in memory never crosses organisations, roles or delegations, nor agents where the"
+                " data is private.",
+                {
+                    REPEATED: (
+                        "test_the_key_of_one_agent_means_nothing_in_the_hands_of_another",
+                        "test_a_suspended_agent_is_not_given_what_it_has_already_been_given",
+                        "test_a_repeated_call_is_judged_by_the_rules_of_now",
+                        "test_what_is_kept_for_a_key_cannot_be_read_in_the_file",
+                        "test_a_read_is_answered_from_memory_judged_recorded_and_free",
+                        "test_an_answer_in_memory_is_not_for_other_organisations_roles_or_delegations",
+                        "test_private_data_in_memory_is_for_the_agent_that_read_it",
+                        "test_what_an_answer_from_memory_shows_taints_the_transaction_as_if_it_was_read",
+                    ),
+                },
+            ),
         ),
     ),
     Threat(
@@ -1065,9 +1203,13 @@ THREATS = (
                 "A record that was changed, removed, moved, put in or made up is found and named.",
                 {
                     TAMPERING: (
+                        "test_bodies_that_are_gone_without_a_record_of_it_are_named",
+                        "test_more_bodies_gone_than_a_record_says_are_named",
+                        "test_a_body_that_is_gone_from_the_middle_is_named",
                         "test_an_untouched_log_verifies",
                         "test_an_edited_record_is_named",
                         "test_a_changed_hash_is_named",
+                        "test_hashes_kept_for_proofs_that_are_not_those_of_the_records_are_named",
                         "test_a_deleted_record_is_named",
                         "test_a_deleted_record_whose_successors_move_up_is_named",
                         "test_records_that_changed_places_are_both_named",
@@ -1079,6 +1221,28 @@ THREATS = (
                         "test_a_time_that_was_turned_back_is_named",
                         "test_a_record_that_is_none_is_named",
                         "test_the_broker_goes_on_writing_after_an_edit_and_the_edit_stays_visible",
+                    )
+                },
+            ),
+            Requirement(
+                "audit:tamper:approvals",
+                "A call that stands on an approval which nobody had granted before, or not to this actor for this"
+                " target, is found and named; of one for a single call also other arguments and a second use.",
+                {
+                    AGREED: (
+                        "test_what_was_agreed_to_and_made_has_no_problems",
+                        "test_a_call_on_an_approval_that_nobody_granted_is_named",
+                        "test_a_call_on_an_approval_that_not_all_had_granted_is_named",
+                        "test_a_call_that_was_granted_only_afterwards_is_named",
+                        "test_a_call_of_somebody_else_than_was_agreed_to_is_named",
+                        "test_a_call_of_another_target_than_was_agreed_to_is_named",
+                        "test_a_call_with_other_arguments_than_were_agreed_to_is_named",
+                        "test_what_one_of_two_people_wanted_for_one_call_alone_is_for_one_call",
+                        "test_a_second_call_on_an_approval_for_one_is_named",
+                        "test_a_call_on_an_approval_that_was_over_is_named",
+                        "test_an_approval_that_is_said_to_be_used_by_another_call_is_named",
+                        "test_a_grant_that_lacks_what_it_says_is_a_problem_and_no_crash",
+                        "test_a_part_of_a_log_is_not_judged_by_what_was_granted_before_it",
                     )
                 },
             ),
@@ -1205,6 +1369,23 @@ THREATS = (
                 },
             ),
             Requirement(
+                "flow:declassify",
+                "An agent declassifies only where its own role and those of its whole chain name that, only its own"
+                " transaction, and where a role wants that only what a human has seen and agreed to.",
+                {
+                    DECLASSIFYING: (
+                        "test_whom_a_role_names_declassifies_its_own_transaction_and_that_is_recorded",
+                        "test_an_agent_whose_role_allows_everything_but_does_not_name_it_has_no_such_tool",
+                        "test_a_delegate_whose_role_names_it_does_not_do_it_for_a_delegator_whose_role_does_not",
+                        "test_declassifying_reaches_no_other_transaction_whatever_the_agent_says",
+                        "test_what_says_too_little_changes_nothing",
+                        "test_where_a_role_wants_that_a_human_agrees_first_and_is_named_in_the_log",
+                        "test_what_was_read_after_somebody_was_asked_is_not_what_they_agreed_to",
+                        "test_an_agent_that_is_refused_by_a_human_stays_with_what_it_has_read",
+                    )
+                },
+            ),
+            Requirement(
                 "flow:provenance",
                 "Nothing goes to a destination that untrusted content has named and the task has not.",
                 {
@@ -1213,6 +1394,46 @@ THREATS = (
                         "test_an_address_that_was_spelt_out_in_a_mail_is_no_destination",
                         "test_a_task_text_that_a_mail_has_dictated_makes_no_destination_of_its_own",
                         "test_what_was_judged_on_is_in_the_record_and_no_content_is",
+                    )
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "What was said, and about whom",
+        "Somebody with files, backups or a token wants to read it, change it, or have it outlive its people.",
+        (
+            Requirement(
+                "payload:commitment",
+                "What is kept of a call is what the log commits to, or it is named and not shown.",
+                {
+                    PAYLOADS: (
+                        "test_a_payload_that_was_altered_is_named_and_never_shown",
+                        "test_a_payload_of_another_call_cannot_take_its_place",
+                        "test_a_commitment_that_was_rewritten_is_named",
+                    )
+                },
+            ),
+            Requirement(
+                "payload:access",
+                "What was said is read with a right of its own and a reason, which are recorded before it is shown.",
+                {
+                    PAYLOADS: (
+                        "test_an_operator_without_the_right_reads_nothing_and_one_with_it_leaves_a_record",
+                        "test_without_the_wrapping_key_neither_file_opens_anything",
+                    )
+                },
+            ),
+            Requirement(
+                "subject:erasure",
+                "After an erasure nothing of the person is in the state, its journal, exports or logs, nor readable"
+                " in older copies of the state; the log verifies as before.",
+                {
+                    PAYLOADS: (
+                        "test_after_an_erasure_nothing_of_the_person_is_left_anywhere",
+                        "test_the_search_finds_what_is_there",
+                        "test_a_copy_of_the_state_from_before_an_erasure_cannot_be_read_with_the_keys_of_after",
+                        "test_with_the_state_alone_nobody_can_try_out_who_a_person_is",
                     )
                 },
             ),

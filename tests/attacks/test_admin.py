@@ -16,6 +16,7 @@ from tests.unit.edges.house import envelope, modern
 
 NAMED = {
     "agent": "ada",
+    "approval": "0123456789ab",
     "call": "01890a5d-ac96-774b-bcce-b302099a8057",
     "connector": "notes",
     "grant": "g" * 22,
@@ -116,7 +117,9 @@ async def test_an_operator_without_a_right_can_do_nothing_that_needs_it(lacking:
 async def test_every_operation_that_changes_something_needs_a_right_to_change():
     async with staffed() as (_, olga):
         for operation in await every_operation(olga):
-            if operation.method == "GET":
+            if operation.path == "/approvals/{approval}/arguments":  # what a call would send, in the open
+                assert operation.right == Right.APPROVALS
+            elif operation.method == "GET":
                 assert operation.right in {None, Right.READ}, operation.path
             else:
                 assert operation.right not in {None, Right.READ}, operation.path

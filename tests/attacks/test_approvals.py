@@ -522,6 +522,21 @@ async def test_what_is_approved_for_an_agent_is_not_approved_for_it_in_another_c
         assert pending(await refund(rita, token, amount=22)) != approval
 
 
+async def test_a_caller_that_goes_away_while_a_human_thinks_leaves_the_end_of_its_call_in_the_log():
+    async with asking(wait_s=60) as house:
+        rita = await house.enrol("rita")
+        token = await rita.token()
+        signals = house.app.store.signals
+        async with signals.subscribe(TOPIC) as asked, anyio.create_task_group() as tasks:
+            tasks.start_soon(refund, rita, token)
+            with anyio.fail_after(5):
+                await anext(asked)
+            tasks.cancel_scope.cancel()
+        requested, ended = await house.records("approval.requested", "call.denied")
+        assert (ended["call"], ended["outcome"]) == (requested["asked_by"], "cancelled")
+        assert house.shop.refunds == []
+
+
 async def test_an_agent_cannot_flood_the_humans():
     async with asking(most_pending=3) as house:
         rita, bob = await house.enrol("rita"), await house.enrol("bob")

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -25,8 +25,9 @@ from broker.identity.clients import digest as secret_digest
 from broker.identity.clients import new_secret
 from broker.identity.jwks import read_key
 from broker.model import Agent, AgentId, Attestation, OrganisationId, new_call_id
+from broker.policy.load import shipped_policies
 from broker.settings import TokenSettings
-from tests.agency import Agency, agency
+from tests.agency import Agency, Member, agency, why
 from tests.unit.identity.signing import EC, ED, RSA, encode, public, signed, with_secret
 
 NOW = 1_800_000_000
@@ -196,9 +197,11 @@ def test_canonical_here_is_canonical_everywhere(some):
 
 
 @asynccontextmanager
-async def attested_agency(**tokens: Any) -> AsyncGenerator[tuple[Agency, Callable[..., Awaitable[Any]], str]]:
+async def attested_agency(
+    files: Mapping[str, str] | None = None, **tokens: Any
+) -> AsyncGenerator[tuple[Agency, Callable[..., Awaitable[Any]], str]]:
     """A broker with `ada`, who signs with a key and has a manifest; how she asks for a token; its digest."""
-    async with agency(tokens=TokenSettings(**tokens)) as at:
+    async with agency(files, tokens=TokenSettings(**tokens)) as at:
         await at.enrol("ada", "lead")
         await at.app.credentials.add_key(AgentId("ada"), read_key(public(ED)).stored(1), by="test")
         digest = await rebase(at, int(time.time()) + 1000)
@@ -341,3 +344,34 @@ async def test_a_client_with_a_manifest_says_so_by_itself_and_one_with_an_old_on
             url, client_id="ada", private_key=key, manifest=now, transport=httpx2.ASGITransport(at.app.asgi)
         ) as new:
             assert await new.token()
+
+
+BY_LEVEL = {
+    "roles/lead.yaml": """role: lead
+allow:
+  - tools: [notes__find]
+  - tools: [notes__add]
+    when: attestation >= 1
+"""
+}
+BY_DEFAULT = {"rules/defaults.cedar": (shipped_policies() / "rules" / "defaults.cedar").read_text()}
+
+
+@pytest.mark.parametrize(
+    ("files", "rule"),
+    [(BY_DEFAULT, "defaults/contradicted-agents-only-read"), (BY_LEVEL, "default")],
+    ids=["a rule that is on from the start", "a role that asks for a level"],
+)
+async def test_an_agent_that_drifts_loses_what_it_might_do_until_an_operator_has_looked(files, rule):
+    async with attested_agency(files, manifest_mismatch="narrow") as (at, ask, digest):
+        ada = Member(at, "ada", "unused")
+        before = (await ask(manifest_sha256=digest)).json()["access_token"]
+        assert why(await ada.call("notes__add", {"text": "a"}, token=before)) == ""
+        drifted = (await ask(agent_model="opus")).json()["access_token"]
+        for token in (before, drifted):
+            assert why(await ada.call("notes__add", {"text": "b"}, token=token)) == rule
+            assert why(await ada.call("notes__find", {"text": "a"}, token=token)) == ""
+        denied = (await at.records("call.denied"))[-1]
+        assert denied["decision"]["situation"]["actors"] == [{"roles": ["lead"], "level": 0}]
+        await rebase(at, int(time.time()) + 2000)
+        assert why(await ada.call("notes__add", {"text": "c"}, token=before)) == ""

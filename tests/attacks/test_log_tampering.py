@@ -283,3 +283,36 @@ async def test_the_broker_goes_on_writing_after_an_edit_and_the_edit_stays_visib
     async with open_store(victim.path, deployment="broker.test", serve=True) as store:
         await call(store, "acme", "later")
     assert set(await victim.places()) == {("acme", 4)}
+
+
+async def test_hashes_kept_for_proofs_that_are_not_those_of_the_records_are_named(tmp_path: Path):
+    path = tmp_path / "broker.db"
+    async with open_store(path, deployment="broker.test", serve=True) as store:
+        for number in range(300):
+            await store.journal.append(Entry("acme", Event.CALL_DENIED, {"n": number}, f"c{number}", "a"))
+    victim = Victim(path, [])
+    assert await victim.places() == []
+    victim.sql("update audit_tile set hashes = zeroblob(8192) where level = 0")
+    assert await victim.places() == [("acme", 0)]
+
+
+async def test_bodies_that_are_gone_without_a_record_of_it_are_named(victim: Victim):
+    for seq in (0, 1, 2):
+        victim.sql("update audit_rec set body = x'' where id = ?", victim.key("acme", seq))
+    (problem,) = (await victim.verify()).problems
+    assert (problem.log, problem.seq) == ("acme", 0)
+    assert "the bodies of records 0 to 2 are gone" in problem.what
+
+
+async def test_more_bodies_gone_than_a_record_says_are_named(victim: Victim):
+    async with open_store(victim.path, deployment="broker.test", serve=True) as store:
+        facts = {"what": "records", "first": 0, "end": 2, "days": 400}
+        await store.journal.append(Entry("acme", Event.LOG_PRUNED, facts))
+    for seq in range(4):
+        victim.sql("update audit_rec set body = x'' where id = ?", victim.key("acme", seq))
+    assert await victim.places() == [("acme", 2)]
+
+
+async def test_a_body_that_is_gone_from_the_middle_is_named(victim: Victim):
+    victim.sql("update audit_rec set body = x'' where id = ?", victim.key("acme", 5))
+    assert ("acme", 5) in await victim.places()

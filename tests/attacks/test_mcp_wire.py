@@ -245,7 +245,7 @@ async def test_a_result_cannot_break_out_of_its_event():
 
 
 async def test_a_session_of_another_deployment_is_unknown_here():
-    claims = {"sid": "s", "version": "2025-11-25", "agent": "alice", "capabilities": {}}
+    claims = {"sid": "s", "version": "2025-11-25", "agent": "alice", "capabilities": {}, "client": {}}
     foreign = Sealer(b"\x07" * 32).seal("session", claims, 60)
     other_purpose = Sealer(bytes(range(32))).seal("mrtr", claims, 60)
     async with open_site(House()) as site:
@@ -390,7 +390,7 @@ def test_no_parameters_whatever_make_the_endpoint_fail(method, params, modern_er
     house.tool("t", said("x"))
     house.offer(Kind.PROMPT, "p", Answer({"messages": []}))
     endpoint = house.endpoint(MemorySignals(), Settings(limits=LimitSettings()))
-    claims = {"sid": "s", "version": "2025-11-25", "agent": "alice", "capabilities": {}}
+    claims = {"sid": "s", "version": "2025-11-25", "agent": "alice", "capabilities": {}, "client": {}}
     headers = fields("alice-token", {"mcp-session-id": Sealer(bytes(range(32))).seal("session", claims, 60)})
     if modern_era:
         params = {**params, "_meta": envelope()}

@@ -34,6 +34,9 @@ class Caller:
     async def notify(self, method: str, params: Json) -> None:
         self.heard.append((method, params))
 
+    async def deliver(self, event: Json) -> bool:
+        raise AssertionError(f"no model streams here: {event}")
+
     async def poll(self, retry_ms: int) -> None:
         self.polled.append(retry_ms)
 

@@ -17,7 +17,9 @@ DEPLOYMENT = "broker.test"
 class Backend(Protocol):
     """A place where state can be kept; may be opened more than once."""
 
-    def open(self, *, serve: bool = True, clock: Clock = ...) -> AbstractAsyncContextManager[Store]: ...
+    def open(
+        self, *, serve: bool = True, clock: Clock = ..., keep_payloads: bool = False
+    ) -> AbstractAsyncContextManager[Store]: ...
 
 
 class SqliteBackend:
@@ -25,9 +27,11 @@ class SqliteBackend:
         self.path = folder / "state" / "broker.db"
 
     def open(
-        self, *, serve: bool = True, clock: Clock = lambda: 1_700_000_000.0
+        self, *, serve: bool = True, clock: Clock = lambda: 1_700_000_000.0, keep_payloads: bool = False
     ) -> AbstractAsyncContextManager[Store]:
-        return open_store(self.path, deployment=DEPLOYMENT, serve=serve, clock=clock)
+        return open_store(
+            self.path, deployment=DEPLOYMENT, serve=serve, clock=clock, keep_payloads=keep_payloads
+        )
 
 
 STORES: dict[str, Callable[[Path], Backend]] = {"sqlite": SqliteBackend}
@@ -41,4 +45,11 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 @pytest.fixture
 async def store(backend: Backend) -> AsyncGenerator[Store]:
     async with backend.open() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def keeping(backend: Backend) -> AsyncGenerator[Store]:
+    """A store that keeps what is said in calls."""
+    async with backend.open(keep_payloads=True) as opened:
         yield opened

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
+from datetime import UTC
 
 import anyio
 import hypothesis.strategies as st
@@ -15,11 +16,11 @@ from broker.audit.verify import verify
 from broker.errors import BudgetExceeded, RateLimited, Refused
 from broker.journal import Closing, Journal, Opened, Opening
 from broker.ledger.interface import NOTHING, Budget, Override, Quote, Rate, Settlement, Unit
-from broker.ledger.windows import PARTS
+from broker.ledger.windows import PARTS, window_of
 from broker.model import MicroUSD
 from broker.storage.store import Store
 from tests.contract.conftest import STORES, Backend
-from tests.contract.words import NOBODY, ORG, intent
+from tests.contract.words import NOBODY, ORG, close_call, intent, open_call
 
 CALLS = Budget("agent:a", 3, "day:1", Unit.CALLS)
 
@@ -308,3 +309,36 @@ async def _step(store: Store, reference: Reference, event: tuple[int, str, int, 
 
 def _budget(reference: Reference, unit: Unit, window: int) -> Budget:
     return Budget("agent:a", reference.cap[unit], f"24h:{window}", unit, PARTS + 1)
+
+
+async def test_windows_that_are_over_are_forgotten_unless_something_is_held_in_them(backend: Backend):
+    now = [1_700_000_000.0]
+
+    def in_windows() -> Quote:
+        windows = {name: window_of(name) for name in ("hour", "day", "24h", "total")}
+        budgets = tuple(
+            Budget("agent:a", 1000, w.at(now[0], UTC), Unit.CALLS, w.parts) for w in windows.values() if w
+        )
+        return Quote(MicroUSD(0), "free", budgets, rates=(Rate("agent:a", 60_000_000, 5),))
+
+    async def accounts(store: Store) -> list[tuple[str, int, int]]:
+        return [(b.account, b.spent, b.held) for b in await store.ledger.balances()]
+
+    async with backend.open(clock=lambda: now[0]) as store:
+        journal = Journal(store.journal, b"k" * 32)
+        await open_call(store, "a", in_windows())
+        await close_call(store, "a", 0)
+        await open_call(store, "open", in_windows())
+        before = await accounts(store)
+        now[0] += 3600 * 25
+        await journal.forget_windows()
+        kept = [row for row in before if not row[0].startswith("rate:")]  # the rate holds nobody back
+        assert await accounts(store) == kept
+        now[0] += 86400 * 40
+        await journal.forget_windows()
+        assert await accounts(store) == kept  # held
+        await close_call(store, "open", 0)
+        await journal.forget_windows()
+        assert await accounts(store) == [("agent:a##calls", 2, 0)]
+        await open_call(store, "b", in_windows())
+        assert len(await accounts(store)) == 5

@@ -114,9 +114,10 @@ async def test_a_value_is_where_it_was_first_seen(store: Store):
     ours = Sightings(Origin.TASK, frozenset({b"bob"}))
     await take(store, "a", replace(STEP, sightings=ours))
     theirs = Sightings(Origin.UNTRUSTED, frozenset({b"bob", b"eve"}))
-    await end(store, "a", Seen("txn-1", "one", theirs))
+    own = Sightings(Origin.OWN, frozenset({b"ann"}))
+    await end(store, "a", Seen("txn-1", "one", theirs, own))
     kept = await store.flow.load("txn-1")
-    assert kept.origins == {b"bob": Origin.TASK, b"eve": Origin.UNTRUSTED}
+    assert kept.origins == {b"bob": Origin.TASK, b"eve": Origin.UNTRUSTED, b"ann": Origin.OWN}
 
 
 async def test_a_value_counts_once(store: Store):

@@ -18,10 +18,13 @@ from broker.configuration.load import load_settings
 from broker.guardrails.conduct import load_conduct
 from broker.guardrails.registry import GUARDS
 from broker.ledger.rules import load_budgets
+from broker.ledger.tables import load_prices
 from broker.policy.cases import load_cases
 from broker.policy.engine import PolicyEngine
 from broker.policy.load import shipped_policies
+from connectors.anthropic import AnthropicSettings
 from connectors.mcp_upstream.settings import McpSettings
+from connectors.openai_compatible import OpenAiSettings
 from tests.docs.pages import ROOT, Block, Page, blocks, pages
 
 MEANT_TO_BE_WRONG = {"policies/roles/broken.yaml"}
@@ -92,6 +95,9 @@ def test_a_policy_file_is_one_that_the_broker_loads(block: Block, tmp_path: Path
     elif keys & {"budgets", "rates"}:
         _into(tmp_path / "budgets" / "shown.yaml", block)
         load_budgets(tmp_path)
+    elif "prices" in keys:
+        _into(tmp_path / "prices" / "shown.yaml", block)
+        assert load_prices(tmp_path)
     else:
         _into(tmp_path / "guardrails" / Path(block.file).name, block)
         load_conduct(tmp_path, shipped_policies(), GUARDS)
@@ -160,6 +166,12 @@ def _python(*arguments: str, cwd: Path, environment: dict[str, str]) -> None:
 def test_every_setting_of_the_mcp_connector_is_explained():
     page = (ROOT / "docs" / "connectors.md").read_text()
     assert [name for name in McpSettings.model_fields if f"| `{name}` |" not in page] == []
+
+
+def test_every_setting_of_the_connectors_to_models_is_explained():
+    page = (ROOT / "docs" / "connectors.md").read_text()
+    names = {*OpenAiSettings.model_fields, *AnthropicSettings.model_fields}
+    assert [name for name in sorted(names) if f"| `{name}` |" not in page] == []
 
 
 def test_the_built_in_connectors_are_those_of_the_package():

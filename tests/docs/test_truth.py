@@ -14,7 +14,7 @@ from typer.main import get_command
 
 import broker
 from benchmarks.identity import GOALS_MS, GOALS_US, table
-from broker.audit.interface import Outcome
+from broker.audit.interface import Event, Outcome
 from broker.catalog.catalog import RETRY_AFTER_S
 from broker.edges.cli.audit import VERIFICATION_FAILED
 from broker.edges.cli.main import INTERRUPTED, NOUNS
@@ -54,6 +54,12 @@ def test_every_page_can_be_found_from_the_readme():
         todo += [Page((page.path.parent / file).resolve()) for file in files if file.endswith(".md")]
     guides = {page for page in pages() if page.name.startswith("docs/")}
     assert {page.name for page in guides - known} == set()
+
+
+def test_every_event_of_the_log_is_documented_and_no_other():
+    text = (ROOT / "docs/concepts/log.md").read_text("utf-8").partition("## What is recorded")[2]
+    told = re.findall(r"`([a-z]+\.[a-z_]+)`", text.partition("Causes of a call")[0])
+    assert sorted(told) == sorted(Event)
 
 
 @pytest.mark.parametrize("page", DOCUMENTED, ids=str)

@@ -70,6 +70,7 @@ async def made(
             if isinstance(answer, BaseException):
                 raise answer
             hold.settle(answer)
+            record.body = answer.body
 
 
 def known(record: CallRecord) -> None:
@@ -139,7 +140,7 @@ async def test_even_a_lost_read_is_paid_for_because_it_may_have_been_done(
 async def test_no_answer_of_an_upstream_is_too_odd_to_be_recorded(store: Store, result: dict[str, Any]):
     await made(Journal(store.journal, b"key"), Answer(result))
     outcome = (await bodies(store))[-1]
-    assert set(outcome["result"]) == {"bytes", "hmac"}
+    assert set(outcome["result"]) == {"bytes", "commitment"}
 
 
 @pytest.mark.parametrize("key", ["k", "\x1f", "\U0001f512"], ids=repr)

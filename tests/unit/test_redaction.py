@@ -121,6 +121,9 @@ class Ear:
         self.heard.append((method, params))
         return {}
 
+    async def deliver(self, event: dict[str, Any]) -> bool:
+        raise AssertionError(f"no model streams here: {event}")
+
     async def poll(self, retry_ms: int) -> None:
         self.heard.append(retry_ms)
 

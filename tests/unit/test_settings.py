@@ -195,6 +195,22 @@ def test_a_public_url_without_encryption_is_refused(tmp_path):
     assert "unencrypted" in refused(tmp_path, "[server]\npublic_url = 'http://broker.example'\n").message
 
 
+def test_the_brokers_own_tools_have_its_name_and_nothing_else_has_it(tmp_path):
+    assert (
+        loaded(tmp_path, "[connectors.broker]\nuse = 'broker'\n").settings.connectors["broker"].use
+        == "broker"
+    )
+    for wrong in (
+        "[connectors.broker]\nuse = 'mcp'\n",
+        "[connectors.own]\nuse = 'broker'\n",
+        "[connectors.broker]\nuse = 'broker'\nprefix = ''\n",
+        "[connectors.files]\nuse = 'mcp'\nprefix = 'broker'\n",
+    ):
+        error = refused(tmp_path, wrong)
+        assert "`broker` names the broker's own tools" in error.message, error.message
+        assert error.message.startswith("broker.toml:1: ")
+
+
 def test_half_of_a_tls_pair_is_refused(tmp_path):
     assert "go together" in refused(tmp_path, "[server]\ntls_key = 'k.pem'\n").message
 
@@ -227,6 +243,23 @@ def test_values_over_many_lines_are_placed_where_they_begin():
         ("a", "b.c", "dotted", "key", "y", "z"): "f:13",
     }
     assert document.headers == {("a", "b.c"): "f:7"}
+
+
+def test_records_of_a_high_risk_system_stay_for_six_months(tmp_path):
+    assert loaded(tmp_path, "[audit]\nrecord_days = 182\n").settings.audit.record_days == 182
+    assert loaded(tmp_path, "[audit]\nrecord_days = 183\nhigh_risk = true\n").settings.audit.high_risk
+    refusal = refused(tmp_path, "[audit]\nrecord_days = 182\nhigh_risk = true\n")
+    assert "at least 183 days" in refusal.message
+
+
+def test_what_was_said_goes_no_later_than_the_record_of_it(tmp_path):
+    refusal = refused(tmp_path, "[audit]\nrecord_days = 20\n")
+    assert "`payload_days` cannot be more than `record_days`" in refusal.message
+
+
+def test_the_key_of_payloads_may_be_in_a_file_beside_the_configuration(tmp_path):
+    audit = loaded(tmp_path, '[audit]\npayload_key = "file:keys/payloads"\n').settings.audit
+    assert audit.payload_key == f"file:{tmp_path / 'keys' / 'payloads'}"
 
 
 NAMES = st.text("abcdefg", min_size=1, max_size=3)

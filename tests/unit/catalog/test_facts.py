@@ -51,15 +51,28 @@ def test_without_a_folder_nothing_is_known(tmp_path):
         ("arguments: {Amount: {}}", r"t\.yaml:3: `Amount` cannot be the name of an argument"),
         ("arguments: {taint: {}}", r"`taint` cannot be the name of an argument"),
         ("arguments: {a: {path: 'b..c'}}", r"t\.yaml:3: `b\.\.c` is not a path"),
+        ("own_fields: ['b..c']", r"t\.yaml:3: `b\.\.c` is not a path"),
+        ("own_fields: to", r"t\.yaml:3: "),
         ("arguments: {a: {role: amount}}", r"t\.yaml:3: an amount is a number"),
         ("arguments: {a: {role: destinaton}}", r"`destinaton` is not one of"),
         ("arguments: {a: {scale: 10}}", r"`10` \(int\) where a whole number belongs"),
         ("arguments: {a: {typ: x}}", r"unknown key `typ`"),
+        (
+            "arguments: {a: {subject: true, record: true}}",
+            r"t\.yaml:3: `a` names a person, so it can neither",
+        ),
+        ("arguments: {a: {subject: true, scale: 0}}", r"t\.yaml:3: `a` names a person, so it can neither"),
+        ("arguments: {a: {subjct: true}}", r"unknown key `subjct`"),
     ],
 )
 def test_a_mistake_is_answered_with_file_and_line(tmp_path, line, message):
     with pytest.raises(ConfigurationError, match=message):
         facts_of(tmp_path, f"tools:\n  - match: a\n    {line}\n")
+
+
+def test_fields_of_ones_own_add_up(tmp_path):
+    text = "tools:\n  - {match: a, own_fields: [x.to]}\n  - {match: '*', own_fields: [x.to, from]}\n"
+    assert facts_of(tmp_path, text)("a").own_fields == ("x.to", "from")
 
 
 def test_one_name_of_an_argument_means_one_thing_everywhere(tmp_path):

@@ -155,3 +155,49 @@ def test_a_range_that_is_none_is_refused(deployment, tmp_path, words, what):
     assert done.returncode == 2
     assert what in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "known"), [("ocsf", "class_uid"), ("otlp", "resourceSpans"), ("jsonl", "seq")]
+)
+def test_other_systems_get_the_calls_that_fit_as_lines(deployment, tmp_path, kind, known):
+    out = tmp_path / "lines"
+    words = (
+        "audit",
+        "export",
+        "--format",
+        kind,
+        "--out",
+        str(out),
+        "agent=olga",
+        "tool=echo__say",
+        "since=1d",
+    )
+    done = deployment.run(*words)
+    assert (done.returncode, done.stdout.endswith(f" lines of {kind} in {out}\n")) == (0, True)
+    assert all(known in json.loads(line) for line in out.read_text("utf-8").splitlines())
+    assert out.stat().st_size > 0
+    assert out.stat().st_mode & 0o077 == 0
+    assert deployment.run(*words).returncode != 0, "it is there already"
+
+
+def test_a_log_is_exported_as_tiles(deployment, tmp_path):
+    done = deployment.run(
+        "audit", "export", "--format", "tiles", "--out", str(tmp_path / "t"), "--log", "default"
+    )
+    assert (done.returncode, "records as tiles" in done.stdout) == (0, True)
+    assert (tmp_path / "t" / "default" / "checkpoint").is_file()
+
+
+def test_a_format_that_is_unknown_is_refused_with_one_that_is_meant(deployment, tmp_path):
+    done = deployment.run("audit", "export", "--format", "ocfs", "--out", str(tmp_path / "x"))
+    assert (done.returncode, "did you mean `ocsf`?" in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_conditions_choose_calls_and_a_mistake_in_one_is_named(deployment):
+    done = deployment.run("calls", "tail", "agent=olga", "tool=echo__say", "outcome=ok", "--last", "1")
+    assert (done.returncode, done.stdout.count("echo__say")) == (0, 1)
+    assert deployment.run("calls", "tail", "agent=olga", "tool=no_such_tool").stdout == ""
+    done = deployment.run("calls", "tail", "agnet=olga")
+    assert (done.returncode, "did you mean `agent`?" in done.stderr) == (2, True), done.stderr

@@ -4,11 +4,29 @@ import contextlib
 import io
 import json
 from pathlib import Path
+from typing import cast
 
+import anyio
 import pytest
 
 from broker.__main__ import Composition
 from broker.edges.cli import main as cli
+from broker.journal import Journal
+from broker.ledger.prices import Prices
+from broker.ledger.rules import load_budgets
+from broker.model import (
+    AgentId,
+    Answer,
+    Call,
+    Caller,
+    CallId,
+    Kind,
+    Method,
+    MicroUSD,
+    Principal,
+    Target,
+)
+from broker.storage.sqlite import open_store
 
 BUDGETS = """
 budgets:
@@ -67,3 +85,60 @@ def test_another_cap_is_in_force_at_once_and_recorded_with_its_reason(folder: Pa
 )
 def test_a_cap_that_nothing_would_look_at_is_refused(folder: Path, words: tuple[str, ...], said: str):
     assert said in run("budget", "set", *words, "--reason", "x", code=2)
+
+
+async def _make_calls(state: Path, calls: int, price: int) -> None:
+    """As many calls of `echo__say` by `ann`, with all that is above them, as a server would make."""
+    rules = load_budgets(Path("policies"))
+    target = Target(Kind.TOOL, "echo__say", "echo", "say", {}, price=MicroUSD(price))
+    async with open_store(state / "broker.db", deployment="broker.local", serve=False) as store:
+        ann = await store.agents.agent(AgentId("ann"))
+        assert ann is not None
+        principal = Principal(ann, ann.id, (ann,), frozenset(), "jti", "txn", 0)
+        journal = Journal(store.journal, b"k" * 32)
+        for n in range(calls):
+            call = Call(CallId(f"c{n}"), Method.CALL_TOOL, "echo__say", {}, "", cast("Caller", None))
+            async with journal.recorded(call) as record:
+                record.principal, record.target = principal, target
+                async with journal.hold(record, principal, Prices(rules).quote(principal, target)) as hold:
+                    hold.settle(Answer({}))
+
+
+def test_it_is_explained_which_budget_does_not_hold_a_call(folder: Path):
+    (folder / "policies" / "tools").mkdir()
+    (folder / "policies" / "tools" / "echo.yaml").write_text(
+        'tools: [{match: echo__say, price_usd: "0.5"}]\n'
+    )
+    rows = json.loads(run("budget", "explain", "echo__say", "--as", "ann", "--json"))
+    assert {(r["scope"], r["unit"], r["needs"], r["left"], r[""]) for r in rows} == {
+        ("agent:ann", "micro_usd", 500_000, None, "ok"),
+        ("agent:ann", "micro_usd", 500_000, 2_000_000, "ok"),
+        ("agent:ann", "calls", 1, 50, "ok"),
+        ("organisation:acme", "micro_usd", 500_000, 100_000_000, "ok"),
+    }
+    anyio.run(_make_calls, folder / ".broker", 4, 500_000)
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert cli.run(Composition(), ("budget", "explain", "echo__say", "--as", "ann", "--json")) == 3
+    over = [r for r in json.loads(out.getvalue()) if r[""] == "over"]
+    assert [(r["scope"], r["spent"], r["cap"], r["left"]) for r in over] == [
+        ("agent:ann", 2_000_000, 2_000_000, 0)
+    ]
+    assert over[0]["window"].startswith("day:")
+    assert over[0]["turns"].endswith("00:00Z")
+
+
+def test_a_cap_is_foreseen_from_what_calls_have_cost(folder: Path):
+    anyio.run(_make_calls, folder / ".broker", 10, 1000)
+    rows = json.loads(run("budget", "forecast", "--over", "1h", "--json"))
+    found = {(r["scope"], r["unit"]): r for r in rows}
+    day = found["agent:ann", "micro_usd"]
+    assert (day["calls"], day["per hour"], day["left"]) == (10, 10_000, 1_990_000)
+    assert day["reached"].startswith("not before it turns")  # in 199 hours
+    month = found["organisation:acme", "micro_usd"]
+    assert month["reached"].startswith("not before it turns")
+    assert "no time at all" in run("budget", "forecast", "--over", "0", code=2)
+
+
+def test_who_is_unknown_and_what_nobody_offers_is_said(folder: Path):
+    assert "there is no agent `bob`" in run("budget", "explain", "echo__say", "--as", "bob", code=5)

@@ -82,6 +82,15 @@ def test_keys_of_an_agent_are_added_from_a_file_or_a_pipe_listed_and_removed(dep
     assert [key["kid"] for key in deployment.json("agent", "key", "list", "key-1")] == [rsa.thumbprint()]
 
 
+@pytest.mark.parametrize("start", ["-", "--", "-h"])
+def test_a_key_whose_thumbprint_looks_like_an_option_is_removed_like_any_other(deployment, start):
+    kid = start + "A" * (43 - len(start))
+    for args in ((kid,), ("--json", kid), (kid, "--json"), ("--", kid)):
+        done = deployment.run("agent", "key", "remove", "nobody", *args)
+        assert done.returncode == 5, done.stderr
+        assert kid in done.stderr + done.stdout
+
+
 def test_where_an_agent_publishes_its_keys_is_noted_listed_and_removed(deployment):
     url = "https://agent.example/jwks.json"
     deployment.json("agent", "add", "key-2", "--role", "reader")

@@ -16,6 +16,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from broker.audit.interface import Receipt
+from broker.edges.admission import Admission
 from broker.edges.mcp.endpoint import McpEndpoint
 from broker.errors import Because, Denied, Unauthenticated
 from broker.flow.transactions import Transactions
@@ -31,6 +32,7 @@ from broker.settings import LimitSettings, ServerSettings, Settings
 from tests.unit.edges.serving import served
 from tests.unit.flow.memory import MemoryFlow
 from tests.unit.identity.memory import MemoryReplays
+from tests.unit.repeating import results
 
 MODERN = "2026-07-28"
 KEY = bytes(range(32))
@@ -78,6 +80,8 @@ class MemorySignals:
 
 class House:
     """Every port of the pipeline, and what the catalogue does for streams. Tests change it as they like."""
+
+    prices = Prices()
 
     def __init__(self) -> None:
         self.principals = {"alice-token": principal("alice"), "bob-token": principal("bob")}
@@ -193,22 +197,24 @@ class House:
 
     # the endpoint in front
 
-    def endpoint(self, signals: MemorySignals, settings: Settings) -> McpEndpoint:
-        pipeline = Pipeline(
+    def pipeline(self) -> Pipeline:
+        return Pipeline(
             identity=self,
             catalog=self,
             guards=self,
             policy=self,
             consents=None,
             delegator=None,
-            prices=Prices(),
+            prices=self.prices,
             journal=Journal(self, b"k" * 32),
             inflight=InFlight(self),
             transactions=Transactions(MemoryFlow(), b"k" * 32),
+            results=results(),
         )
-        return McpEndpoint(
-            pipeline, self, signals, Sealer(KEY), settings, proofs=Proofs(MemoryReplays(), time.time)
-        )
+
+    def endpoint(self, signals: MemorySignals, settings: Settings) -> McpEndpoint:
+        admission = Admission(self, Proofs(MemoryReplays(), time.time), settings)
+        return McpEndpoint(self.pipeline(), self, signals, Sealer(KEY), settings, admission=admission)
 
 
 def _constant(answer: Answer) -> Behaviour:

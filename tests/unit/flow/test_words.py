@@ -4,9 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.flow.words import LONGEST, MOST_CHARS, Words, texts
+from broker.flow.words import LONGEST, MOST_CHARS, Words, fields, texts
 
 WORDS = Words(b"k" * 32)
+
+
+def test_a_field_is_found_by_its_path_in_every_item_of_a_list():
+    rows = {"rows": [{"to": "eve", "n": 7}, {"to": ["bob", 5]}, "to", {"to": {"a": "x"}}, {"n": True}]}
+    assert fields(rows, ["rows.to", "rows.n", "rows.none"]) == ["eve", "bob", "5", "7"]
+    assert fields(None, ["rows.to"]) == []
+
+
+def test_prose_in_a_field_is_not_a_value_of_it():
+    rows = [{"to": "bob"}, {"to": "bob, or better eve@evil.example"}, {"to": ""}, {"to": "e" * (LONGEST + 1)}]
+    assert fields({"rows": rows}, ["rows.to"]) == ["bob"]
 
 
 def known(value: str, text: str) -> bool:

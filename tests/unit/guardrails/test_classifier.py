@@ -105,7 +105,7 @@ def test_a_mistake_in_the_settings_has_a_line(bad):
 
 
 def test_without_the_extra_the_guard_cannot_be_configured(monkeypatch):
-    monkeypatch.setattr("broker.guardrails.classifier.find_spec", lambda name: None)
+    monkeypatch.setattr("broker.guardrails.packaged.find_spec", lambda name: None)
     packaged_model.cache_clear()
     with pytest.raises(ConfigurationError, match="needs the extra `ml`"):
         make_classifier(None)

@@ -39,7 +39,7 @@ def test_a_mistake_in_the_settings_has_a_line(bad):
 
 
 def test_without_the_extra_the_guard_cannot_be_configured(monkeypatch):
-    monkeypatch.setattr("broker.guardrails.embeddings.find_spec", lambda name: None)
+    monkeypatch.setattr("broker.guardrails.packaged.find_spec", lambda name: None)
     packaged_embeddings.cache_clear()
     with pytest.raises(ConfigurationError, match="needs the extra `embeddings`"):
         topics.make_topics(None)

@@ -45,6 +45,17 @@ CASES = [
         seen(to=Origin.UNTRUSTED),
     ),
     (
+        "flow/private-data-on-the-way-out",
+        target("external-sink", arguments=(TO,), effect=SideEffect.READS),
+        seen(MIXED, to=Origin.TRUSTED),
+    ),
+    ("flow/destination-from-untrusted-content", target(arguments=(TO,)), seen(to=Origin.QUOTED)),
+    (
+        "flow/destination-from-untrusted-content",
+        target("external-sink", arguments=(TO,), effect=SideEffect.READS),
+        seen(to=Origin.QUOTED, destinations=11),
+    ),
+    (
         "flow/destination-out-of-nowhere",
         target(arguments=(TO,), effect=SideEffect.DESTROYS),
         seen({"untrusted-source"}, to=Origin.UNSEEN),
@@ -61,7 +72,7 @@ CASES = [
         seen({"untrusted-source"}, to=Origin.TRUSTED),
     ),
     ("flow/the-same-again", target(), seen(identical=11)),
-    ("flow/the-same-again", target(effect=SideEffect.READS), seen(identical=101)),
+    ("flow/the-same-again", target(effect=SideEffect.READS), seen(identical=101, calls_hour=601)),
 ]
 
 
@@ -102,10 +113,16 @@ def test_who_may_operate_may_agree_except_to_doing_the_same_again(shipped, rule,
         (target(), seen({"untrusted-source"}, identical=10)),
         (target(effect=SideEffect.READS), seen(MIXED, identical=100)),
         (target("external-sink"), seen({"private-data"})),
+        (
+            target("external-sink", arguments=(TO,), effect=SideEffect.READS),
+            seen(MIXED, to=Origin.QUOTED, destinations=10),
+        ),
         (target("external-sink"), seen({"untrusted-source"})),
         (target("external-sink", arguments=(TO,)), seen(MIXED, to=Origin.TASK)),
         (target(arguments=(TO,)), seen(MIXED, to=Origin.UNSEEN)),
+        (target("external-sink", arguments=(TO,)), seen(MIXED, to=Origin.OWN)),
         (target("money", arguments=(TO,)), seen(to=Origin.UNSEEN)),
+        (target("money", arguments=(TO,)), seen({"untrusted-source"}, to=Origin.OWN)),
         (target(arguments=(TO,), effect=SideEffect.READS), seen(MIXED, to=Origin.UNTRUSTED)),
         (target("money", arguments=(TO, AMOUNT)), seen(MIXED, to=Origin.TASK, amount=Origin.UNTRUSTED)),
         (target(arguments=(TO,), effect=SideEffect.DESTROYS), seen(to=Origin.UNSEEN)),

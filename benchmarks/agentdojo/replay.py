@@ -150,7 +150,7 @@ def _answer(call: Json) -> Json:
 
 @asynccontextmanager
 async def replaying(suite: str, tools: Mapping[str, Json]) -> AsyncIterator[Replay]:
-    """A broker with the tools of one suite, the default rules about information flow, and no detector."""
+    """A broker with the tools of one suite, all the default rules, and no detector."""
     upstream = Recorded(tools)
     with tempfile.TemporaryDirectory(prefix="broker-") as folder, _installed(suite, upstream):
         policies = Path(folder) / "policies"
@@ -160,7 +160,7 @@ async def replaying(suite: str, tools: Mapping[str, Json]) -> AsyncIterator[Repl
         for conduct in (shipped_policies() / "guardrails").glob("*.yaml"):
             flagging = conduct.read_text().replace("mode: enforce", NO_DETECTOR)
             (policies / "guardrails" / conduct.name).write_text(flagging)
-        shutil.copy(shipped_policies() / "rules" / "flow.cedar", policies / "rules")
+        shutil.copytree(shipped_policies() / "rules", policies / "rules", dirs_exist_ok=True)
         shutil.copy(HERE / "tools" / f"{suite}.yaml", policies / "tools")
         settings = Settings(
             state_dir=Path(folder) / "state",

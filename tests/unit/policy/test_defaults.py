@@ -59,8 +59,8 @@ STORIES = {
         chain(*OPERATORS[:1]),
         chain(*OPERATORS[:1]),
         MONEY,
-        arguments={"amount": 1000.01},
-        other_arguments={"amount": 1000},
+        arguments={"amount": 10_000.01},
+        other_arguments={"amount": 10_000},
     ),
     "defaults/money-at-a-distance": Story(chain(*OPERATORS), chain(*OPERATORS[:2]), MONEY),
     "defaults/personal-data-at-a-distance": Story(

@@ -9,6 +9,7 @@ thread per call; what a commit itself takes is in all of them and falls out of t
 
 import argparse
 import json
+import secrets
 import sys
 import tempfile
 import time
@@ -24,6 +25,7 @@ from broker.ledger.rates import after, wait_us
 from broker.model import Agent, AgentId, MicroUSD, OrganisationId, Principal
 from broker.storage.sqlite.books import Books
 from broker.storage.sqlite.connection import connect_writer, prepare
+from broker.storage.sqlite.keyring import KeyRing
 
 GOALS_US = {"reserve_settle": 20.0, "rolling": 20.0, "rate": 5.0}
 SAID = {
@@ -78,12 +80,16 @@ class _Books:
     def __init__(self, path: Path) -> None:
         prepare(path)
         self._connection = connect_writer(path)
-        self._books = Books(self._connection, deployment="bench.local", node="bench", clock=time.time)
+        self._keys = KeyRing(path.with_name(f"{path.stem}-keys.db"), secrets.token_bytes(32))
+        self._books = Books(
+            self._connection, self._keys, deployment="bench.local", node="bench", clock=time.time
+        )
         self._made = 0
 
     def close(self) -> None:
         """Let go of the file."""
         self._connection.close()
+        self._keys.close()
 
     def cost_us(self, quote: Quote, calls: int, batch: int) -> float:
         """CPU microseconds of one call that is opened and closed."""

@@ -134,6 +134,8 @@ class Scribe:
                 facts["observed"]["max_tokens"] = record.quote.bound.wrote
         if record.approval:
             facts["approval"] = record.approval.id
+            # The commitment that is added later has a salt of its own and is equal to no other.
+            facts["approved"] = self.commitment(record.params)
         if record.repeats:
             facts["refs"] = {"call": record.repeats.call, "why": record.repeats.why}
         return _entry(record, Event.CALL_INTENT, facts)

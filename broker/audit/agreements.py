@@ -69,6 +69,6 @@ def _differing(granted: dict[str, Any], made: dict[str, Any], *, once: bool) -> 
         differing.append("actor")
     if any(granted["what"][key] != made["what"].get(key) for key in ("method", "name", "connector")):
         differing.append("target")
-    if once and granted["arguments"] != made.get("arguments"):
+    if once and granted["arguments"] != made.get("approved"):
         differing.append("set of arguments")
     return differing

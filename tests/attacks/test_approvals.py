@@ -59,7 +59,7 @@ async def test_without_an_attack_a_call_is_held_approved_and_made_once():
         denials, (intent,) = await house.records("call.denied"), await house.records("call.intent")
         assert [one["outcome"] for one in denials] == ["pending_approval"] * 2
         assert {one["approval"] for one in (*denials, intent, requested, granted, used)} == {approval}
-        hashes = [one["arguments"] for one in (*denials, intent, requested, granted, used)]
+        hashes = [intent["approved"], *(one["arguments"] for one in (requested, granted, used))]
         assert hashes == [hashes[0]] * len(hashes)
         assert (granted["by"], granted["reason"], granted["agreed"]) == (
             "dana",

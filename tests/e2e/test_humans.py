@@ -125,7 +125,7 @@ async def test_a_call_that_a_guard_holds_goes_on_in_place_when_another_process_s
                     asked = await to_thread.run_sync(place.open_questions)
             assert answers == place.counter.happened == []
             (one,) = asked
-            assert (await run(place, "approvals", "approve", one["id"])).returncode == 0
+            assert (await run(place, "approvals", "approve", one["approval"])).returncode == 0
             await until(lambda: bool(answers))
         assert answers[0].text == "effect 1"
         assert place.counter.happened == [ADDRESS]

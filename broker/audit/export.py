@@ -6,6 +6,8 @@ logs/N/records.jsonl              the records in range, one a line: the bytes th
 logs/N/leaves.bin                 the hashes of all leaves, 32 bytes each
 logs/N/checkpoints.txt            the signed checkpoints
 verify.py                         checks all of it, with Python alone
+
+An evidence pack is an export with more files in it, and with `manifest.note`, which signs the manifest.
 """
 
 import hashlib
@@ -53,7 +55,7 @@ class Range:
         return self.since is not None or self.until is not None
 
 
-class _Files:
+class Files:
     """Files of an export as they are written, with their hashes."""
 
     def __init__(self, target: "Folder | Zip") -> None:
@@ -62,6 +64,7 @@ class _Files:
 
     @contextmanager
     def writing(self, name: str) -> Generator[Write]:
+        """Write one file, part by part; no other may be open."""
         digest = hashlib.sha256()
         with self._target.put(name) as write:
 
@@ -73,6 +76,7 @@ class _Files:
         self.digests[name] = digest.hexdigest()
 
     def write(self, name: str, data: bytes) -> None:
+        """Write one file."""
         with self.writing(name) as write:
             write(data)
 
@@ -170,7 +174,23 @@ async def export(
     Raises:
         ConfigurationError: the files cannot be written.
     """
-    files = _Files(into)
+    files = Files(into)
+    logs = await write_logs(log, signed, files, public=public, wanted=wanted, progress=progress)
+    write_manifest(files, logs)
+    into.close()
+    return {entry["name"]: entry["end"] - entry["first"] for entry in logs}
+
+
+async def write_logs(
+    log: LogReader,
+    signed: Sequence[tuple[LogHead, str]],
+    files: Files,
+    *,
+    public: bytes,
+    wanted: Range,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """Write the records, hashes, checkpoints, keys and the verifier; what the manifest says of each log."""
     logs: list[dict[str, Any]] = []
     for number, (head, note) in enumerate(signed):
         checkpoint = Note.parse(note).checkpoint
@@ -178,10 +198,15 @@ async def export(
     keys = [verifier_key(head.origin, public) for head, _ in signed]
     files.write("keys.txt", "".join(f"{key}\n" for key in keys).encode())
     files.write("verify.py", _VERIFIER.read_bytes())  # noqa: ASYNC240 - one small file, as all writing here
-    manifest = {"format": offline.FORMAT, "logs": logs, "files": files.digests}
-    files.write("manifest.json", json.dumps(manifest, indent=2).encode() + b"\n")
-    into.close()
-    return {entry["name"]: entry["end"] - entry["first"] for entry in logs}
+    return logs
+
+
+def write_manifest(files: Files, logs: list[dict[str, Any]], **more: object) -> bytes:
+    """Write the list of all files so far with their hashes, which is the last file; its bytes."""
+    manifest = {"format": offline.FORMAT, **more, "logs": logs, "files": dict(files.digests)}
+    data = json.dumps(manifest, indent=2).encode() + b"\n"
+    files.write("manifest.json", data)
+    return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +219,7 @@ class _Part:
 
 
 async def _log(
-    log: LogReader, name: str, checkpoint: Checkpoint, files: _Files, part: _Part
+    log: LogReader, name: str, checkpoint: Checkpoint, files: Files, part: _Part
 ) -> dict[str, Any]:
     leaves = bytearray()
     chosen = _Chosen(part.wanted)

@@ -10,7 +10,8 @@ somebody made up from end to end, with a key of their own, looks whole.
 Checked are: the hashes of all files (manifest.json); the RFC 9162 tree over all leaves; the signed
 checkpoints (C2SP tlog-checkpoint, Ed25519); of each record its hash, log, number and time; that
 every end has one beginning, a refused call none, parents come first, and no budget was exceeded
-after any record. It ends with 0 if everything holds, 1 if anything does not, 2 if it cannot read.
+after any record. An evidence pack has more files; there the manifest is signed too (manifest.note) by
+the key of one of its logs. It ends with 0 if everything holds, 1 if anything does not, 2 if it cannot read.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ FORMAT = "broker-audit-export/1"
 RECORD_FORMAT = 1
 SYSTEM_LOG = "system"
 HASH_BYTES = 32
+MANIFEST, MANIFEST_NOTE = "manifest.json", "manifest.note"
+EVIDENCE = "/evidence"
+"""Ends the origin of the note that signs a manifest, so that no checkpoint can be taken for one."""
 TICK = 20_000
 Checkpoint = Tuple[str, int, bytes]  # noqa: UP006 - evaluated by Python 3.9
 """Origin, size, root."""
@@ -437,11 +441,12 @@ class Verifier:
 
     def run(self) -> None:
         """Check everything."""
-        manifest = json.loads(self._export.read("manifest.json"))
+        manifest = json.loads(self._export.read(MANIFEST))
         if manifest.get("format") != FORMAT:
             raise Unreadable(f"this is not an export in the format {FORMAT}")
         self._files(manifest["files"])
         self._keys = self._keys or parse_keys(self._export.read("keys.txt").decode().splitlines())
+        self._signature(manifest)
         kept = self._believed("", self._kept)
         here = {log["origin"] for log in manifest["logs"]}
         for origin, size, _ in kept:
@@ -458,7 +463,7 @@ class Verifier:
         self.problems.append((log, seq, what))
 
     def _files(self, listed: dict[str, str]) -> None:
-        there = self._export.names() - {"manifest.json"}
+        there = self._export.names() - {MANIFEST, MANIFEST_NOTE}
         for name in sorted(there - listed.keys()):
             self._wrong("", 0, f"the file {name} is not in the manifest")
         for name, digest in listed.items():
@@ -466,6 +471,33 @@ class Verifier:
                 raise Unreadable(f"the file {name} is missing")
             if self._export.digest(name) != digest:
                 self._wrong("", 0, f"the file {name} is not the one that was exported")
+
+    def _signature(self, manifest: dict[str, Any]) -> None:
+        """Check who vouches for files that no tree vouches for. A plain export has none."""
+        plain = all(
+            name in ("keys.txt", "verify.py") or name.startswith("logs/") for name in manifest["files"]
+        )
+        signed = MANIFEST_NOTE in self._export.names()
+        if not signed and (not plain or "evidence" in manifest):
+            self._wrong("", 0, f"nobody has signed the manifest: {MANIFEST_NOTE} is missing")
+        if not signed:
+            return
+        here = {log["origin"] for log in manifest["logs"]}
+        keys = {f"{origin}{EVIDENCE}": known for origin, known in self._keys.items() if origin in here}
+        data = self._export.read(MANIFEST)
+        expected = (len(data), hashlib.sha256(data).digest())
+        try:
+            notes = split_notes(self._export.read(MANIFEST_NOTE).decode())
+            opened = [open_note(text, signatures, keys) for text, signatures in notes]
+        except (Unreadable, ValueError) as error:
+            self._wrong("", 0, f"{MANIFEST_NOTE} cannot be read: {error}")
+            return
+        if [valid for _, valid in opened] != [True]:
+            self._wrong("", 0, "the manifest is not signed by a known key")
+        elif opened[0][0][1:] != expected:
+            self._wrong("", 0, "the manifest is not the one that was signed")
+        else:
+            self.lines.append(f"manifest: {len(manifest['files'])} files, signed for {opened[0][0][0]}")
 
     def _believed(self, log: str, text: str) -> list[Checkpoint]:
         """The checkpoints in a text that a known key has signed; the others are reported."""

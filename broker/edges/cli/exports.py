@@ -74,7 +74,7 @@ def export(
     from broker.audit.export import target
     from broker.audit.publisher import newest_note
 
-    wanted = _range(start, end, log)
+    wanted = range_of(start, end, log)
 
     async def work(office: Office) -> dict[str, int]:
         heads = await chosen_heads(office, log)
@@ -123,7 +123,7 @@ async def _formatted(kind: str, where: list[str] | None, log: str | None, out: P
     return f"{lines} lines of {kind}"
 
 
-def _range(start: str | None, end: str | None, log: str | None) -> "Range":
+def range_of(start: str | None, end: str | None, log: str | None) -> "Range":
     """The records that are meant.
 
     Raises:

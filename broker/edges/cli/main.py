@@ -30,6 +30,7 @@ NOUNS = {
     "restore": "Put a backup in place of the state, once it is verified",
     "subject": "People whom calls are about: list, export, erase",
     "audit": "The log: verify, prove, export, checkpoint, keys",
+    "evidence": "Evidence for auditors: pack",
     "policy": "Policies: check, fmt, test, show, simulate",
     "why": "Why may an agent make a call, or why not",
     "guard": "Guards: check a text, evaluate a labelled file, except what is no finding",

@@ -22,6 +22,7 @@ DEFINITIONS = "attacks/test_tool_definitions.py"
 EVASION = "attacks/test_guard_evasion.py"
 TAMPERING = "attacks/test_log_tampering.py"
 EXPORTED = "attacks/test_export_tampering.py"
+EVIDENCE = "attacks/test_evidence_tampering.py"
 MCP = "attacks/test_mcp_wire.py"
 MODELS = "attacks/test_model_wire.py"
 WIRE = "attacks/test_wire_of_a_running_broker.py"
@@ -1257,6 +1258,30 @@ THREATS = (
                         "test_a_rehashed_edit_is_found_by_the_signed_checkpoint",
                         "test_a_log_that_disappeared_is_missed_by_who_kept_its_checkpoint",
                     )
+                },
+            ),
+            Requirement(
+                "audit:tamper:evidence",
+                "Whatever was changed in a pack of evidence is found by Python alone: the key of the log signs every"
+                " file in it; its report loads and runs nothing, whatever names the log holds.",
+                {
+                    EVIDENCE: (
+                        "test_a_pack_is_verified_by_whoever_has_python_alone",
+                        "test_the_same_log_and_period_give_the_same_bytes",
+                        "test_a_changed_file_is_named",
+                        "test_a_manifest_that_was_made_to_agree_is_not_the_one_that_was_signed",
+                        "test_a_manifest_signed_by_another_key_is_not_believed",
+                        "test_a_pack_without_its_signature_does_not_pass_as_a_plain_export",
+                        "test_a_checkpoint_of_the_log_does_not_pass_as_a_signature_of_the_manifest",
+                        "test_a_file_that_was_added_is_named",
+                        "test_a_record_that_was_changed_with_everything_beside_it_is_found",
+                        "test_the_report_loads_and_runs_nothing_whatever_names_the_log_holds",
+                        "test_a_pack_says_what_was_erased_stopped_and_found",
+                        "test_every_file_that_the_mapping_names_is_there_and_nothing_is_called_compliant",
+                    ),
+                    "unit/cli/test_evidence.py": (
+                        "test_a_pack_of_a_running_broker_verifies_with_python_alone",
+                    ),
                 },
             ),
             Requirement(

@@ -89,39 +89,39 @@ def forged(path: Path, files: dict[str, bytes], *, rehash: bool = True, signer: 
     return path.with_name("forged.zip")
 
 
-def test_a_pack_is_verified_by_whoever_has_python_alone(made):
+async def test_a_pack_is_verified_by_whoever_has_python_alone(made):
     code, out = check(made, "--key", KEY)
     assert (code, out.splitlines()[-1]) == (0, "verified")
     assert f"signed for {ORIGIN}/evidence" in out
 
 
-def test_the_same_log_and_period_give_the_same_bytes(made):
+async def test_the_same_log_and_period_give_the_same_bytes(made):
     assert made.read_bytes() == made.with_name("again.zip").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["report.html", "mapping.csv", "privacy/requests.jsonl", "spend/spend.csv"])
-def test_a_changed_file_is_named(made, name):
+async def test_a_changed_file_is_named(made, name):
     files = files_of(made)
     files[name] += b" "
     code, out = check(forged(made, files, rehash=False), "--key", KEY)
     assert (code, f"the file {name} is not the one that was exported" in out) == (1, True)
 
 
-def test_a_manifest_that_was_made_to_agree_is_not_the_one_that_was_signed(made):
+async def test_a_manifest_that_was_made_to_agree_is_not_the_one_that_was_signed(made):
     files = files_of(made)
     files["report.html"] += b" "
     code, out = check(forged(made, files), "--key", KEY)
     assert (code, "the manifest is not the one that was signed" in out) == (1, True)
 
 
-def test_a_manifest_signed_by_another_key_is_not_believed(made):
+async def test_a_manifest_signed_by_another_key_is_not_believed(made):
     files = files_of(made)
     files["report.html"] += b" "
     code, out = check(forged(made, files, signer=FORGER), "--key", KEY)
     assert (code, "the manifest is not signed by a known key" in out) == (1, True)
 
 
-def test_a_pack_without_its_signature_does_not_pass_as_a_plain_export(made):
+async def test_a_pack_without_its_signature_does_not_pass_as_a_plain_export(made):
     files = files_of(made)
     files["report.html"] += b" "
     del files["manifest.note"]
@@ -132,26 +132,26 @@ def test_a_pack_without_its_signature_does_not_pass_as_a_plain_export(made):
     assert (code, "nobody has signed the manifest" in out) == (1, True)
 
 
-def test_a_checkpoint_of_the_log_does_not_pass_as_a_signature_of_the_manifest(made):
+async def test_a_checkpoint_of_the_log_does_not_pass_as_a_signature_of_the_manifest(made):
     files = files_of(made)
     files["manifest.note"] = files["logs/0/checkpoints.txt"]
     code, out = check(forged(made, files, rehash=False), "--key", KEY)
     assert (code, "the manifest is not signed by a known key" in out) == (1, True)
 
 
-def test_a_file_that_was_added_is_named(made):
+async def test_a_file_that_was_added_is_named(made):
     code, out = check(forged(made, files_of(made) | {"extra.txt": b"x"}, rehash=False), "--key", KEY)
     assert (code, "the file extra.txt is not in the manifest" in out) == (1, True)
 
 
-def test_a_record_that_was_changed_with_everything_beside_it_is_found(made):
+async def test_a_record_that_was_changed_with_everything_beside_it_is_found(made):
     files = files_of(made)
     files["logs/0/records.jsonl"] = files["logs/0/records.jsonl"].replace(b"olga", b"anna")
     code, out = check(forged(made, files, signer=SIGNER), "--key", KEY)
     assert (code, "the record does not have the hash that was exported" in out) == (1, True)
 
 
-def test_the_report_loads_and_runs_nothing_whatever_names_the_log_holds(made):
+async def test_the_report_loads_and_runs_nothing_whatever_names_the_log_holds(made):
     page = files_of(made)["report.html"].decode()
     assert "<script" not in page
     assert "<img" not in page
@@ -159,7 +159,7 @@ def test_the_report_loads_and_runs_nothing_whatever_names_the_log_holds(made):
     assert "&lt;img" in page
 
 
-def test_a_pack_says_what_was_erased_stopped_and_found(made):
+async def test_a_pack_says_what_was_erased_stopped_and_found(made):
     files = files_of(made)
     lines = {s.file: [json.loads(line) for line in files[s.file].splitlines()] for s in SECTIONS}
     assert [line["subject"] for line in lines["privacy/requests.jsonl"]] == ["ps_1"]
@@ -172,7 +172,7 @@ def test_a_pack_says_what_was_erased_stopped_and_found(made):
     assert b",1,700,0" in files["spend/spend.csv"]
 
 
-def test_every_file_that_the_mapping_names_is_there_and_nothing_is_called_compliant(made):
+async def test_every_file_that_the_mapping_names_is_there_and_nothing_is_called_compliant(made):
     files = files_of(made)
     named = {file.replace("*", "0") for line in LINES for file in line.files}
     assert named <= files.keys()

@@ -18,9 +18,11 @@ h1 { line-height: 1.2; margin: 0 0 .5rem } h2 { margin: 2rem 0 .5rem; font-size:
 .dim, figcaption { color: var(--dim) } code { font-size: .9em; overflow-wrap: anywhere }
 .wide { overflow-x: auto } figure { margin: 1rem 0 }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
-th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom:
+th, td { min-width: 3.5rem; text-align: left;
+  vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom:
   1px solid var(--line) }
-svg { width: 100%; height: auto; max-width: 44rem; display: block }
+td:nth-child(5):not(:last-child) { min-width: 9rem }
+svg { width: 100%; height: auto; max-width: 34rem; display: block }
 svg text { fill: var(--ink); font-size: 13px } svg rect { fill: var(--bar) }
 @media print { :root { color-scheme: light; --ink: #000; --paper: #fff; --dim: #444; --line: #999;
   --bar: #2563a8 }
@@ -35,7 +37,7 @@ _SAID = (
     "is met is for people to judge.</p>"
 )
 _MOST_BARS = 12
-_NAME, _WIDTH, _ROW = 200, 640, 24
+_NAME, _WIDTH, _ROW = 170, 480, 24
 """Pixels of the drawing: where bars begin, its width, the height of a row."""
 
 
@@ -68,7 +70,7 @@ def report(scope: Mapping[str, Any], tally: Tally, counts: dict[str, int]) -> by
                     ", ".join(x.files),
                     x.applies,
                     x.left,
-                    status(x, counts),
+                    status(x, counts).replace("_", " "),
                 )
                 for x in LINES
             ],
@@ -135,9 +137,9 @@ def _chart(
 
 
 def _bar(row: int, name: str, value: int, most: int, *, micro: bool) -> str:
-    top, room = row * _ROW, _WIDTH - _NAME - 90
+    top, room = row * _ROW, _WIDTH - _NAME - 80
     width = max(value * room // most, 1 if value else 0)
-    short = name if len(name) <= 26 else f"{name[:25]}…"
+    short = name if len(name) <= 20 else f"{name[:19]}…"
     return (
         f'<text x="0" y="{top + 16}">{escape(short)}</text>'
         f'<rect x="{_NAME}" y="{top + 4}" width="{width}" height="15" rx="2"/>'

@@ -254,6 +254,7 @@ THREATS = (
                         "test_who_has_the_key_may_use_the_token_with_a_new_proof_each_time",
                         "test_a_client_without_a_proof_gets_a_bearer_token_as_ever",
                         "test_a_bound_token_is_worth_nothing_as_a_bearer_token",
+                        "test_a_bound_token_asks_no_model_without_a_proof_for_that_very_address",
                         "test_a_bearer_token_is_not_made_better_by_a_proof",
                         "test_a_proof_is_good_once_at_either_endpoint",
                         "test_the_proof_of_another_key_does_not_help",

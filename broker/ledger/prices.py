@@ -8,9 +8,11 @@ from broker.ledger.bounds import bound_of, tier_of
 from broker.ledger.interface import Budget, LedgerReader, Override, Quote, Rate, Unit
 from broker.ledger.rules import BudgetRule, BudgetRules
 from broker.ledger.tables import PriceRule, Tables
-from broker.model import Clock, Json, Kind, Method, Principal, Target
+from broker.model import Clock, Json, Kind, Method, MicroUSD, Principal, Target
 
 Overrides = Mapping[tuple[str, str, Unit], Override]
+
+COUNTING = "free: tokens are counted, none is written"
 
 
 class Prices:
@@ -77,6 +79,8 @@ class Prices:
         budgets, rates = self._above(principal, target, address)
         if target.kind is not Kind.MODEL:
             return Quote(target.price, target.price_source, budgets, rates=rates)
+        if method is Method.COUNT:
+            return Quote(MicroUSD(0), COUNTING, budgets, rates=rates)
         request = params or {}
         tariff = self._tables.tariff(target, tier_of(request))
         bound = bound_of(method, request, target, tariff)

@@ -19,24 +19,20 @@ class Use(NamedTuple):
     spent: int
     held: int
 
-    @property
-    def all(self) -> int:
-        """Spent and held."""
-        return self.spent + self.held
+
+def used(budget: Budget, balance_of: Callable[[str], Balance]) -> int:
+    """What of a budget is spent and held together in its window."""
+    accounts = budget.accounts
+    if len(accounts) == 1:
+        _, spent, held = balance_of(accounts[0])
+        return spent + held
+    return sum([balance.spent + balance.held for balance in map(balance_of, accounts)])
 
 
 def use_of(budget: Budget, balance_of: Callable[[str], Balance]) -> Use:
-    """What of a budget is spent and held in its window."""
-    accounts = budget.accounts
-    if len(accounts) == 1:
-        balance = balance_of(accounts[0])
-        return Use(balance.spent, balance.held)
-    spent = held = 0
-    for account in accounts:
-        _, more_spent, more_held = balance_of(account)
-        spent += more_spent
-        held += more_held
-    return Use(spent, held)
+    """What of a budget is spent and held in its window, apart."""
+    balances = [balance_of(account) for account in budget.accounts]
+    return Use(sum(balance.spent for balance in balances), sum(balance.held for balance in balances))
 
 
 def check(quote: Quote, balance_of: Callable[[str], Balance]) -> None:
@@ -49,9 +45,8 @@ def check(quote: Quote, balance_of: Callable[[str], Balance]) -> None:
         amount = quote.of(budget.unit)
         if budget.cap is None or amount <= 0:
             continue
-        use = use_of(budget, balance_of)
-        if use.all + amount > budget.cap:
-            raise _exceeded(budget, budget.cap, use, amount)
+        if used(budget, balance_of) + amount > budget.cap:
+            raise _exceeded(budget, budget.cap, use_of(budget, balance_of), amount)
 
 
 def check_rates(quote: Quote, on_time: Callable[[str], int], now: int) -> None:

@@ -35,8 +35,9 @@ def use_of(budget: Budget, balance_of: Callable[[str], Balance]) -> Use:
     return Use(sum(balance.spent for balance in balances), sum(balance.held for balance in balances))
 
 
-def check(quote: Quote, balance_of: Callable[[str], Balance]) -> None:
-    """Refuse a quote that does not fit under every cap. What a call does not cost always fits.
+def check(quote: Quote, balance_of: Callable[[str], Balance], now: int) -> None:
+    """Refuse a quote that does not fit under every cap. What a call does not cost always fits; `now` is in
+    Unix microseconds.
 
     Raises:
         BudgetExceeded: some `spent + held + amount` would exceed its cap.
@@ -46,7 +47,7 @@ def check(quote: Quote, balance_of: Callable[[str], Balance]) -> None:
         if budget.cap is None or amount <= 0:
             continue
         if used(budget, balance_of) + amount > budget.cap:
-            raise _exceeded(budget, budget.cap, use_of(budget, balance_of), amount)
+            raise _exceeded(budget, budget.cap, use_of(budget, balance_of), amount, now)
 
 
 def check_rates(quote: Quote, on_time: Callable[[str], int], now: int) -> None:
@@ -84,13 +85,16 @@ def level(budget: Budget, used: int) -> int:
     return max((w for w in budget.warn if used * _ALL >= w * budget.cap), default=0)
 
 
-def _exceeded(budget: Budget, cap: int, use: Use, amount: int) -> BudgetExceeded:
+def _exceeded(budget: Budget, cap: int, use: Use, amount: int, now: int) -> BudgetExceeded:
     kind, _, name = budget.scope.partition(":")
     during = f" in this {budget.window.partition(':')[0]}" if budget.window else ""
     waiting_helps = use.spent + amount <= cap
+    again: int | None = None
     if waiting_helps:
+        again = 1
         hint = "try again when calls in flight have ended"
     elif budget.window:
+        again = None if budget.turns is None else max(1, budget.turns - now // _MICRO)
         hint = f"wait for the next window, or ask an operator to raise the cap of {kind} `{name}`"
     else:
         hint = f"ask an operator to raise the cap of {kind} `{name}`"
@@ -99,6 +103,7 @@ def _exceeded(budget: Budget, cap: int, use: Use, amount: int) -> BudgetExceeded
         f"{kind} `{name}` has spent {say(use.spent)} and holds {say(use.held)} of {say(cap)} {noun}{during};"
         f" this call may cost {say(amount)}",
         hint=hint,
+        retry_after_s=again,
         because=(Because(f"budget/{budget.account}", f"a cap of {say(cap)} {noun}"),),
     )
 

@@ -61,7 +61,7 @@ class Accounts:
             BudgetExceeded: some cap does not hold the quote.
         """
         budgets.check_rates(quote, self.counted, now)
-        budgets.check(quote, self._balance)
+        budgets.check(quote, self._balance, now)
 
     def held_by(self, call: str) -> Held | None:
         """What an open call holds; None if it is not open."""

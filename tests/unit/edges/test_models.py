@@ -372,3 +372,19 @@ async def test_features_on_trial_are_handed_on_by_name(house) -> None:
         await http.post("chat/completions", json=asking(), headers={"openai-beta": "three"})
         await http.post("chat/completions", json=asking())
     assert asked == [("one", "two"), ("three",), ()]
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "messages"])
+@pytest.mark.parametrize(
+    ("error", "after"),
+    [
+        (BudgetExceeded("no money left until then", retry_after_s=90), "90"),
+        (BudgetExceeded("no money left"), None),
+        (RateLimited("too soon", retry_after_s=7), "7"),
+    ],
+)
+async def test_who_is_stopped_is_told_when_to_come_back(house, path, error, after) -> None:
+    house.model("small", failing(error))
+    async with open_models(house) as http:
+        refused = await http.post(path, json=asking())
+    assert refused.headers.get("retry-after") == after

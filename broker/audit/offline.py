@@ -221,6 +221,11 @@ class Story:
         self._whole = whole
         self._agreements = Agreements(whole=whole)
 
+    def begins_later(self) -> None:
+        """Records before those that are read are not there any more: no longer whole."""
+        self._whole = False
+        self._agreements = Agreements(whole=False)
+
     def read(self, seq: int, body: dict[str, Any]) -> list[str]:
         """What is wrong with this record, given those before it."""
         try:

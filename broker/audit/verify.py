@@ -14,7 +14,7 @@ import orjson
 
 from broker.audit.checkpoint import BadNote, Checkpoint, Note
 from broker.audit.interface import SYSTEM_LOG, Event, LogHead, LogReader, StoredRecord
-from broker.audit.meaning import Meaning
+from broker.audit.offline import Story
 from broker.audit.payloads import PayloadStore
 from broker.audit.record import FORMAT
 from broker.audit.tiles import WIDTH, GrowingTree
@@ -22,7 +22,6 @@ from broker.audit.tiles import WIDTH, GrowingTree
 Progress = Callable[[str, int, int], None]
 """Told now and then: the log's name, its records done, its records in all."""
 _OPENED = Event.LOG_OPENED.value
-_PRUNED = Event.LOG_PRUNED.value
 _TENANT = Event.TENANT_CHECKPOINT.value
 
 
@@ -128,10 +127,9 @@ class _Reading:
         self._expected: dict[int, Checkpoint] = {}
         self._signed = 0
         self._broken = False
-        self._meaning = Meaning()
+        self._story = Story(whole=True)
         self._told = told if head.name == SYSTEM_LOG else None
         self._gone = 0
-        self._pruned = 0
 
     def believed(self, notes: Sequence[str], keys: Sequence[bytes]) -> list[Checkpoint]:
         """The checkpoints among these notes that one of the keys has signed for this log."""
@@ -163,7 +161,7 @@ class _Reading:
             self._report(self._next, f"record {self._next} is missing: the next one is {seq}")
         if not body and seq == self._gone:
             self._gone += 1
-            self._meaning.whole = False
+            self._story.begins_later()
         else:
             if sha256(b"\0" + body).digest() != leaf:
                 self._report(seq, "the record does not have the hash it was stored with")
@@ -188,9 +186,10 @@ class _Reading:
             self._report(self._next, f"the log ends here, its head counts {self._head.size} records")
         if not self._broken and root != self._head.root:
             self._report(self._signed, "the records from here on do not have the root in the log's head")
-        if self._gone > self._pruned:
-            gone = f"the bodies of records {self._pruned} to {self._gone - 1} are gone"
-            self._report(self._pruned, f"{gone}, and no record says why")
+        pruned = self._story.pruned
+        if self._gone > pruned:
+            gone = f"the bodies of records {pruned} to {self._gone - 1} are gone"
+            self._report(pruned, f"{gone}, and no record says why")
         ahead = [size for size in self._expected if size > self._next]
         if ahead:
             self._report(self._next, f"the log ends here, a signed checkpoint covers {max(ahead)} records")
@@ -201,7 +200,7 @@ class _Reading:
             root,
             checkpoints,
             self._signed,
-            self._meaning.open_calls,
+            tuple(self._story.open),
             self._gone,
         )
 
@@ -231,9 +230,7 @@ class _Reading:
                 self._report(seq, what)
         if isinstance(ts, str):
             self._last_ts = ts
-        if known.get("type") == _PRUNED and known.get("what") == "records":
-            self._pruned = max(self._pruned, min(int(known.get("end", 0)), seq))
-        for what in self._meaning.read(seq, known):
+        for what in self._story.read(seq, known):
             self._report(seq, what)
         if self._told is not None and known.get("type") == _TENANT:
             self._tell(seq, known, self._told)

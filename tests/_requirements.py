@@ -1300,6 +1300,22 @@ THREATS = (
                 },
             ),
             Requirement(
+                "audit:feed:complete",
+                "What the log is fed to gets every record at least once and in order, whatever fails or dies in"
+                " between; what is told again has the same name.",
+                {
+                    "contract/test_feeds.py": (
+                        "test_what_was_refused_is_told_again_and_what_is_waiting_is_counted",
+                        "test_what_was_taken_but_not_noted_is_told_again_under_the_same_name",
+                        "test_after_a_restart_a_feed_goes_on_where_it_was",
+                    ),
+                    "e2e/test_feeds.py": (
+                        "test_every_record_arrives_though_the_receiver_fails_and_the_broker_is_killed",
+                        "test_a_broker_killed_between_delivery_and_note_tells_it_again",
+                    ),
+                },
+            ),
+            Requirement(
                 "audit:checkpoint:genuine",
                 "A checkpoint that this deployment did not sign for this log proves nothing.",
                 {

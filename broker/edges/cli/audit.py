@@ -17,7 +17,7 @@ from broker.errors import ConfigurationError
 if TYPE_CHECKING:
     from broker.model import Json
 
-app = noun("The log: verify, prove, export, checkpoint, keys.")
+app = noun("The log: verify, prove, export, feeds, checkpoint, keys.")
 
 Kept = Annotated[
     list[Path] | None,
@@ -120,6 +120,29 @@ def keys(ctx: typer.Context, config: Config = None, as_json: AsJson = False) -> 
     found = on_the_state(ctx, configured(config).settings, look)
     data = [{"log": name, "key": key} for name, key in found]
     Output(as_json=as_json).item(data, "\n".join(key for _, key in found))
+
+
+@app.command()
+def feeds(ctx: typer.Context, config: Config = None, as_json: AsJson = False) -> None:
+    """The continuous exports of the settings: where each goes, and how many records it is behind."""
+    from broker.audit.feeds.following import behind
+
+    settings = configured(config).settings
+
+    async def look(office: Office) -> list[dict[str, object]]:
+        heads, store = await office.store.log.logs(), office.store.feeds
+        return [
+            {
+                "feed": name,
+                "format": feed.format,
+                "to": str(feed.url or feed.file),
+                "behind": behind(heads, await store.delivered(name)),
+            }
+            for name, feed in settings.audit.feeds.items()
+        ]
+
+    found = on_the_state(ctx, settings, look)
+    Output(as_json=as_json).rows(("feed", "format", "to", "behind"), found, empty="no feeds")
 
 
 def _write(path: Path, text: str) -> None:

@@ -327,7 +327,9 @@ def _publisher(settings: Settings, back: Office) -> Publisher:
 
 def _feeding(settings: Settings, folder: Path, back: Office) -> Feeding:
     secret = partial(resolve_secret, environ=os.environ, folder=folder)
-    return Feeding(settings.audit.feeds, log=back.store.log, store=back.store.feeds, secret=secret)
+    return Feeding(
+        settings.audit.feeds, log=back.store.log, store=back.store.feeds, folder=folder, secret=secret
+    )
 
 
 def _consents(settings: Settings, back: Office, policies: Path) -> Consents:

@@ -83,6 +83,7 @@ class Feeding:
         sections: the `[audit.feeds]` of the settings, by name.
         log: where records are read.
         store: where it is kept how far each got.
+        folder: what relative paths start from (the folder of `broker.toml`).
         secret: what a reference in the settings stands for.
     """
 
@@ -92,11 +93,14 @@ class Feeding:
         *,
         log: LogReader,
         store: FeedStore,
+        folder: Path,
         secret: Callable[[str], str],
     ) -> None:
         fetcher = Fetcher()
         self.feeds = {
-            name: Feed(name, section.format, log=log, store=store, sink=_sink(section, fetcher, secret))
+            name: Feed(
+                name, section.format, log=log, store=store, sink=_sink(section, fetcher, folder, secret)
+            )
             for name, section in sections.items()
         }
 
@@ -127,11 +131,11 @@ async def _follow(name: str, feed: Feed, sleep: Callable[[float], Awaitable[None
         await sleep(wait)
 
 
-def _sink(section: FeedSettings, fetcher: Fetcher, secret: Callable[[str], str]) -> Sink:
+def _sink(section: FeedSettings, fetcher: Fetcher, folder: Path, secret: Callable[[str], str]) -> Sink:
     if section.url is None:
         if section.file is None:
             raise ConfigurationError("a feed needs a `url` or a `file`")
-        return FileSink(section.file)
+        return FileSink(folder / section.file.expanduser())
     return HttpSink(
         fetcher,
         section.url,

@@ -1425,6 +1425,8 @@ THREATS = (
                 {
                     PAYLOADS: (
                         "test_a_payload_that_was_altered_is_named_and_never_shown",
+                        "test_a_payload_that_was_deleted_is_named",
+                        "test_the_erasure_of_somebody_else_is_no_reason_for_a_payload_to_be_gone",
                         "test_a_payload_of_another_call_cannot_take_its_place",
                         "test_a_commitment_that_was_rewritten_is_named",
                     )

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import orjson
 
+from broker.audit.absent import Absences
 from broker.audit.checkpoint import BadNote, Checkpoint, Note
 from broker.audit.interface import SYSTEM_LOG, Event, LogHead, LogReader, StoredRecord
 from broker.audit.offline import Story
@@ -90,7 +91,8 @@ async def verify(
     found: list[VerifiedLog] = []
     told: list[Checkpoint] = []
     for head in heads:
-        reading = _Reading(head, told)
+        absences = None if payloads is None else Absences(log, head.name, payloads)
+        reading = _Reading(head, told, absences)
         signed = [c for c in outside if c.origin == head.origin]
         reading.expect([c for c in told if c.origin == head.origin])
         signed += reading.believed(await log.checkpoints(head.name), keys)
@@ -103,6 +105,10 @@ async def verify(
             if (record.seq + 1) % WIDTH == 0:
                 reading.tile(await log.tile(head.name, 0, record.seq // WIDTH))
                 progress(head.name, record.seq + 1, head.size)
+                if absences is not None:
+                    await absences.look()
+        if absences is not None:
+            reading.lacks(await absences.unexcused())
         found.append(reading.finish(len(signed)))
         problems += reading.problems
     gone = sorted({c.origin for c in told} - {head.origin for head in heads})
@@ -118,7 +124,7 @@ async def verify(
 class _Reading:
     """One log, read from its first record to its last."""
 
-    def __init__(self, head: LogHead, told: list[Checkpoint]) -> None:
+    def __init__(self, head: LogHead, told: list[Checkpoint], absences: Absences | None) -> None:
         self.problems: list[Problem] = []
         self._head = head
         self._next = 0
@@ -129,6 +135,7 @@ class _Reading:
         self._broken = False
         self._story = Story(whole=True)
         self._told = told if head.name == SYSTEM_LOG else None
+        self._absences = absences
         self._gone = 0
 
     def believed(self, notes: Sequence[str], keys: Sequence[bytes]) -> list[Checkpoint]:
@@ -177,6 +184,13 @@ class _Reading:
         if kept and not self._broken and kept != self._tree.last_tile:
             first = self._next - WIDTH
             self._report(first, f"the hashes kept of the records from {first} on are not theirs")
+
+    def lacks(self, gone: Sequence[int]) -> None:
+        """Report records whose payloads are gone."""
+        for seq in gone:
+            self._report(
+                seq, "what was kept of the call is gone: nobody was erased, and its time is not over"
+            )
 
     def finish(self, checkpoints: int) -> VerifiedLog:
         """Compare the end of the log with its head and with what was signed."""
@@ -230,6 +244,8 @@ class _Reading:
                 self._report(seq, what)
         if isinstance(ts, str):
             self._last_ts = ts
+        if self._absences is not None:
+            self._absences.note(seq, known)
         for what in self._story.read(seq, known):
             self._report(seq, what)
         if self._told is not None and known.get("type") == _TENANT:

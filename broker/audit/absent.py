@@ -1,7 +1,7 @@
 """Is what a record commits to gone, and may it be? What is not kept was erased, or had its time.
 
-A commitment is in the tree, what it is about lies beside it. Whoever deletes that leaves the tree as it is; but
-the tree also says whom each payload was about, who was erased, and which days were let go.
+A commitment is in the tree, what it is about lies beside it. Whoever deletes that leaves the tree as it is;
+but the tree also says whom each payload was about, who was erased, and which days were let go.
 """
 
 from collections.abc import Mapping

@@ -320,8 +320,16 @@ def _catalogue_changed(
 
 def _publisher(settings: Settings, back: Office) -> Publisher:
     path = settings.audit.publish_to
+
+    async def renew() -> Signer:
+        await back.keys.log.refresh()
+        return Signer(back.keys.checkpoint)
+
     return Publisher(
-        back.store.log, Signer(back.keys.checkpoint), publication=Publication(path) if path else None
+        back.store.log,
+        Signer(back.keys.checkpoint),
+        publication=Publication(path) if path else None,
+        renew=renew,
     )
 
 

@@ -80,6 +80,15 @@ class Note:
         return valid
 
 
+@dataclass(frozen=True, slots=True)
+class PastKey:
+    """A public key (32 raw bytes) that signed checkpoints between two times, in Unix seconds."""
+
+    public: bytes
+    since: int
+    until: int
+
+
 class Signer:
     """The deployment's key for checkpoints."""
 

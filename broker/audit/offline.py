@@ -139,9 +139,11 @@ def unbase64(text: str) -> bytes:
 
 
 def parse_keys(lines: list[str]) -> Keys:
-    """Verifier keys `<origin>+<id>+<key>`, by origin."""
+    """Verifier keys `<origin>+<id>+<key>`, by origin; a line that begins with # says something else."""
     keys: Keys = {}
     for line in lines:
+        if line.startswith("#") or not line.strip():
+            continue
         name, _, rest = line.strip().partition("+")
         identity, _, encoded = rest.partition("+")
         key = unbase64(encoded)

@@ -42,7 +42,7 @@ from broker.edges.oauth import routes as oauth_routes
 from broker.edges.oauth.exchange import TokenExchange
 from broker.edges.oauth.revocation import Revoker
 from broker.errors import ConfigurationError
-from broker.feeding import Feeding
+from broker.feeding import Feeding, witnesses
 from broker.fetching import Fetcher
 from broker.flow.transactions import Transactions
 from broker.followers import News, Rules, follow_keys, follow_pins, repeat, take_exceptions
@@ -84,6 +84,9 @@ logger = logging.getLogger("broker.app")
 
 HEARTBEAT_S = 300
 """How often the log shows that the broker runs, in seconds."""
+
+WITNESS_LOOK_S = 10.0
+"""How often it is looked whether witnesses have a checkpoint to sign, in seconds."""
 
 RETENTION_LOOK_S = 3600.0
 """How often it is looked whether anything has had its time, in seconds."""
@@ -239,6 +242,8 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         tasks.start_soon(inflight.watch, back.store.signals)
         tasks.start_soon(inflight.obey, back.store.signals)
         tasks.start_soon(_publisher(settings, back).run)
+        for name, witness in witnesses(settings.audit.witnesses, back.store.log).items():
+            tasks.start_soon(repeat, f"witness `{name}`", witness.look, WITNESS_LOOK_S)
         feeding = _feeding(settings, folder, back)
         tasks.start_soon(feeding.run)
         readiness = _readiness(catalog, feeding)

@@ -9,10 +9,11 @@ import anyio
 import anyio.to_thread
 
 from broker.audit.feeds.following import Feed, FeedStore, Sink
-from broker.audit.interface import LogReader
+from broker.audit.interface import Log, LogReader
+from broker.audit.witness import Post, Witness, WitnessKey
 from broker.errors import BrokerError, ConfigurationError, UpstreamRefused
 from broker.fetching import Fetcher
-from broker.settings import FeedSettings
+from broker.settings import FeedSettings, WitnessSettings
 
 LOOK_S = 1.0
 """How often it is looked whether the log has grown, in seconds."""
@@ -74,6 +75,32 @@ class HttpSink:
         )
         if not 200 <= status < 300:
             raise UpstreamRefused(f"`{self._url}` answered HTTP {status}")
+
+
+def witnesses(sections: Mapping[str, WitnessSettings], log: Log) -> dict[str, Witness]:
+    """Those who cosign checkpoints, by name.
+
+    Raises:
+        ConfigurationError: a key is none.
+    """
+    fetcher = Fetcher()
+
+    def post(section: WitnessSettings) -> Post:
+        url = f"{section.url.rstrip('/')}/add-checkpoint"
+        private = section.allow_private
+
+        async def send(body: bytes) -> tuple[int, bytes]:
+            headers = {"Content-Type": "text/plain"}
+            return await fetcher.post(
+                url, body, headers=headers, largest=MOST_ANSWER_BYTES, allow_private=private
+            )
+
+        return send
+
+    return {
+        name: Witness(WitnessKey.parse(section.key), log=log, post=post(section))
+        for name, section in sections.items()
+    }
 
 
 class Feeding:

@@ -137,6 +137,18 @@ class FeedSettings(Section):
         return self
 
 
+class WitnessSettings(Section):
+    """A witness that cosigns the checkpoints of the `system` log, which tells of those of all others."""
+
+    url: str = Field(
+        pattern=r"^https?://\S+$", description="its prefix: `add-checkpoint` (C2SP tlog-witness) is below it"
+    )
+    key: str = Field(description="its verifier key, `<name>+<id>+<key>`")
+    allow_private: bool = Field(
+        default=False, description="`url` may be in a private network, or on this machine also by http"
+    )
+
+
 class AuditSettings(Section):
     """The log."""
 
@@ -168,6 +180,9 @@ class AuditSettings(Section):
     )
     feeds: dict[str, FeedSettings] = Field(
         default_factory=dict[str, FeedSettings], description="continuous exports, by name"
+    )
+    witnesses: dict[str, WitnessSettings] = Field(
+        default_factory=dict[str, WitnessSettings], description="who cosigns checkpoints, by name"
     )
 
     @model_validator(mode="after")

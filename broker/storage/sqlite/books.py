@@ -260,6 +260,13 @@ class Books:
         if new is not None and leaf is not None:
             self._logs.append(leaf)
 
+    def cosign(self, log: str, size: int, note: str) -> None:
+        """See `CheckpointStore.cosign`."""
+        number = self._logs.number_of(log)
+        self._connection.execute(
+            "update audit_ckpt set note = ? where log = ? and size = ?", (note, number, size)
+        )
+
     def deliver(self, feed: str, log: str, next_seq: int) -> None:
         """See `FeedStore.deliver`."""
         self._connection.execute(

@@ -178,7 +178,7 @@ async def export(
         ConfigurationError: the files cannot be written.
     """
     files = Files(into)
-    logs = await write_logs(log, signed, files, public=public, wanted=wanted, progress=progress)
+    logs = await write_logs(log, signed, files, public=public, past=past, wanted=wanted, progress=progress)
     write_manifest(files, logs)
     into.close()
     return {entry["name"]: entry["end"] - entry["first"] for entry in logs}
@@ -192,6 +192,7 @@ async def write_logs(
     public: bytes,
     wanted: Range,
     progress: Progress,
+    past: Sequence[PastKey] = (),
 ) -> list[dict[str, Any]]:
     """Write the records, hashes, checkpoints, keys and the verifier; what the manifest says of each log."""
     logs: list[dict[str, Any]] = []

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from broker.audit import offline
-from broker.audit.checkpoint import Checkpoint, Signer
+from broker.audit.checkpoint import Checkpoint, PastKey, Signer
 from broker.audit.evidence.mapping import RECORDS, mapping_csv
 from broker.audit.evidence.page import report
 from broker.audit.evidence.sections import SECTIONS, Section, line_of
@@ -63,6 +63,7 @@ async def pack(
     wanted: Range,
     known: Known,
     progress: Progress,
+    past: Sequence[PastKey] = (),
 ) -> dict[str, int]:
     """Write a pack of these logs up to their signed checkpoints; how many entries are in which file.
 
@@ -74,12 +75,15 @@ async def pack(
         wanted: the period.
         known: what the log does not hold.
         progress: told how far it is.
+        past: keys that signed before, which are believed too.
 
     Raises:
         ConfigurationError: the files cannot be written.
     """
     files = Files(into)
-    logs = await write_logs(log, signed, files, public=signer.public, wanted=wanted, progress=progress)
+    logs = await write_logs(
+        log, signed, files, public=signer.public, past=past, wanted=wanted, progress=progress
+    )
     tally = await _tally(log, logs)
     counts = {section.file: await _section(log, logs, section, files) for section in SECTIONS}
     counts[RECORDS] = tally.records

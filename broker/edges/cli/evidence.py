@@ -8,7 +8,7 @@ import typer
 from broker.edges.cli.app import noun
 from broker.edges.cli.composition import Office, configured, on_the_state, policies_of
 from broker.edges.cli.exports import range_of
-from broker.edges.cli.kept import chosen_heads, progress, signer_of
+from broker.edges.cli.kept import chosen_heads, past_keys, progress, signer_of
 from broker.edges.cli.options import AsJson, Config
 from broker.edges.cli.output import Output
 from broker.errors import InvalidRequest
@@ -73,6 +73,7 @@ def pack(
                 signer=signer,
                 wanted=wanted,
                 known=known,
+                past=past_keys(office),
                 progress=told,
             )
 

@@ -7,6 +7,7 @@ again, so that the very next call is cut.
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import orjson
@@ -15,7 +16,7 @@ from broker.audit.interface import SYSTEM_LOG, Event, Facts, Filter, LogHead, Lo
 from broker.errors import Because
 from broker.journal import Journal
 from broker.model import Agent, Principal, SideEffect, Target
-from broker.trust.bands import band_of, within
+from broker.trust.bands import MARGIN, above, band_of, floor, within
 from broker.trust.interface import MOST, Band, Record
 from broker.trust.replay import Replay, Update
 from broker.trust.score import Reckoning, Weights
@@ -158,13 +159,16 @@ class LogReplay:
         self.released: set[str] = set()
         """Whom it saw released."""
 
-    async def read(self, log: LogReader, head: LogHead, *, until: int | None = None) -> list[Update]:
+    async def read(
+        self, log: LogReader, head: LogHead, *, until: int | None = None, again: bool = False
+    ) -> list[Update]:
         """Read on. Returns the changes that no record in the log tells of yet.
 
         Args:
             log: where it is.
             head: how far it goes.
             until: Unix microseconds; what was recorded later is not read.
+            again: return all changes, told or not.
 
         Raises:
             StorageUnavailable: it cannot be read now.
@@ -186,12 +190,16 @@ class LogReplay:
             updates += self._replay.take(record)
             self.touched |= {str(name) for name in (record.agent, record.body.get("target")) if name}
         self.size = head.size
-        return [update for update in updates if update.as_of > self._told.get(update.agent, -1)]
+        return [update for update in updates if again or update.as_of > self._told.get(update.agent, -1)]
 
     @property
     def agents(self) -> list[str]:
         """Whom the log knows."""
         return self._replay.agents
+
+    def held(self, agent: str) -> str | None:
+        """As `Replay.held`."""
+        return self._replay.held(agent)
 
     def standing(self, agent: str, level: int, now: int) -> tuple[Band, Reckoning]:
         """As `Replay.standing`."""
@@ -225,3 +233,66 @@ def told(update: Update, version: str) -> Facts:
             for one in reckoning.contributions[:5]
         ],
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """How far an agent is trusted at a time, and why.
+
+    Args:
+        band: what it may go by; `score`: as rules see it.
+        reckoning: how it comes about.
+        held_by: the rule that quarantines it until it is released.
+        next_band: the band above its own; `rises_in_s`: in how many seconds its score is high enough for
+            that, if nothing more speaks against it. None where that is not within 90 days.
+    """
+
+    band: Band
+    score: int
+    reckoning: Reckoning
+    held_by: str | None
+    next_band: Band | None
+    rises_in_s: int | None
+
+    @property
+    def facts(self) -> Facts:
+        """As JSON."""
+        return asdict(self)
+
+
+async def account(log: LogReader, agent: Agent, weights: Weights, now: int) -> Account:
+    """How far an agent is trusted at a time (Unix microseconds), from the records until then.
+
+    Raises:
+        StorageUnavailable: its log cannot be read.
+    """
+    replay = LogReplay(weights)
+    for head in await log.logs():
+        if head.name == agent.organisation:
+            await replay.read(log, head, until=now)
+    level = int(agent.attestation[1:])
+    band, reckoning = replay.standing(agent.id, level, now)
+    better = above(band)
+    needed = MOST + 1 if better is None else floor(better) + MARGIN
+    hours = range(24 * 90)
+    rise = next((h for h in hours if _score_in(replay, agent, now, h) >= needed), None)
+    held = replay.held(agent.id)
+    rises = None if rise is None or band is Band.QUARANTINED else rise * 3600
+    return Account(band, within(reckoning.score, band), reckoning, held, better, rises)
+
+
+async def replayed(log: LogReader, weights: Weights) -> list[Update]:
+    """Every change of trust that some weights make of all logs, in the order of time.
+
+    Raises:
+        StorageUnavailable: a log cannot be read.
+    """
+    updates: list[Update] = []
+    for head in await log.logs():
+        if head.name != SYSTEM_LOG:
+            updates += await LogReplay(weights).read(log, head, again=True)
+    return sorted(updates, key=lambda one: (one.at, one.as_of))
+
+
+def _score_in(replay: LogReplay, agent: Agent, now: int, hours: int) -> int:
+    return replay.standing(agent.id, int(agent.attestation[1:]), now + hours * 3_600_000_000)[1].score

@@ -62,6 +62,12 @@ def floor(band: Band) -> int:
     return dict(FLOORS)[band]
 
 
+def above(band: Band) -> Band | None:
+    """The next better band; None above the best."""
+    better = [one for one, least in FLOORS if least > floor(band)]
+    return better[-1] if better else None
+
+
 def within(score: int, band: Band) -> int:
     """The score as rules see it: never above the band that the agent is in."""
     above = [least for _, least in FLOORS if least > floor(band)]

@@ -90,6 +90,11 @@ class Replay:
         reckoning = reckon(one.history, self.weights, now)
         return one.standing.now(reckoning.score, now), reckoning
 
+    def held(self, agent: str) -> str | None:
+        """The rule that quarantines an agent whatever its score is; None if none does."""
+        one = self._known.get(agent)
+        return one.history.held[1] if one is not None and one.history.held else None
+
     @property
     def agents(self) -> list[str]:
         """Whom the log knows, by name."""

@@ -23,7 +23,16 @@ def load_weights(policies: Path, shipped: Path) -> Weights:
     path = policies / FILE
     if not path.is_file():
         path = shipped / FILE
-    root = read_yaml(path, f"{policies.name}/{FILE}")
+    return read_weights(path, f"{policies.name}/{FILE}")
+
+
+def read_weights(path: Path, name: str) -> Weights:
+    """Read one file that messages call `name`.
+
+    Raises:
+        ConfigurationError: `file:line:` and what is wrong there.
+    """
+    root = read_yaml(path, name)
     fields = root.mapping(
         ("base", "ceiling", "credit", "rules"), required=("base", "ceiling", "credit", "rules")
     )

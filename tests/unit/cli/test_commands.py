@@ -230,6 +230,7 @@ def test_calls_are_listed_newest_last_and_one_a_line(deployment):
 
 
 def test_following_shows_a_call_as_it_ends_and_ctrl_c_is_130(deployment):
+    made_call(deployment, "echo__say", "text=old", "--as", "olga")
     command = [*BROKER, "calls", "tail", "--follow", "--last", "1", "--json"]
     with subprocess.Popen(command, cwd=deployment.folder, stdout=subprocess.PIPE, text=True) as tail:
         tail.stdout.readline()  # the last one: it is following from here on

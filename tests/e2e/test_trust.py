@@ -1,5 +1,6 @@
 """An agent that loses trust loses tools, at once, until somebody has looked at it."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -85,10 +86,7 @@ async def test_a_quarantined_agent_stays_so_until_an_operator_releases_it(tmp_pa
 async def test_an_agent_that_has_lost_trust_loses_its_writing_tools_and_reads_on(tmp_path: Path):
     folder = policies(tmp_path)
     weights = folder / "trust" / "weights.yaml"
-    text = weights.read_text().replace(
-        "denied:              {points: 10,  half", "denied:              {points: 300, half"
-    )
-    weights.write_text(text.replace("half_life_s: 21600,  cap: 100", "half_life_s: 21600,  cap: 300"))
+    weights.write_text(re.sub("denied: .*", "denied: {points: 300, half_life_s: 21600}", weights.read_text()))
     async with agent_for(office, policies=folder) as agent:
         with pytest.raises(MCPError):
             await agent.call_tool("office__nothing")

@@ -1,5 +1,6 @@
 """What an operator is shown of an agent's trust, tries out, and gives back."""
 
+import re
 from pathlib import Path
 
 
@@ -27,7 +28,7 @@ def test_a_past_time_can_be_asked_about_and_a_word_is_no_time(deployment):
 def test_other_weights_can_be_tried_on_the_log(deployment, tmp_path: Path):
     shipped = Path("policies/trust/weights.yaml").read_text()
     file = tmp_path / "mine.yaml"
-    file.write_text(shipped.replace("released:            {points: 150", "released:            {points: 300"))
+    file.write_text(re.sub("released: .*", "released: {points: 300, half_life_s: 86400}", shipped))
     deployment.json("trust", "release", "olga", "--reason", "to try")
     assert "released 300" in deployment.run("trust", "replay", "--rules", str(file)).stdout
     file.write_text("base: 3\n")

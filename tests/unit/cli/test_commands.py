@@ -230,6 +230,7 @@ def test_calls_are_listed_newest_last_and_one_a_line(deployment):
 
 
 def test_following_shows_a_call_as_it_ends_and_ctrl_c_is_130(deployment):
+    made_call(deployment, "echo__say", "text=old", "--as", "olga")
     command = [*BROKER, "calls", "tail", "--follow", "--last", "1", "--json"]
     with subprocess.Popen(command, cwd=deployment.folder, stdout=subprocess.PIPE, text=True) as tail:
         tail.stdout.readline()  # the last one: it is following from here on
@@ -400,12 +401,17 @@ def test_the_demo_tells_its_whole_story_and_leaves_nothing_behind(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     story = done.stdout
     assert "denied: `researcher` may not use `git__git_commit`" in story
-    assert "over budget: agent `researcher`" in story
+    assert "66 % of tool:echo__say is used" in story
+    assert "88 % of tool:echo__say is used, so it waited 1296 ms" in story
+    assert "over budget: tool `echo__say` has spent 0.008 and holds 0.00 of 0.009 USD" in story
+    assert "0.000175 USD: 5 tokens read and 17 written" in story
+    assert "to 244 tokens, for the budget holds no more" in story
+    assert "then a valid end; cost 0.002445 USD" in story
     assert "verified" in story
     assert "AWS_ACCESS_KEY_ID=[" in story
     assert "redact" in story
     lines = story.splitlines()
-    assert len(lines) <= 64
+    assert len(lines) <= 90
     assert max(map(len, lines)) <= 100
     assert list(tmp_path.iterdir()) == []
     assert Path(tmp_path).exists()

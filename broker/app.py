@@ -73,12 +73,15 @@ from broker.policy.engine import PolicyEngine
 from broker.policy.load import shipped_policies
 from broker.record import Scribe
 from broker.references import resolve_secret
+from broker.reputation import Reputation
 from broker.results import Results
 from broker.retention import Retention
 from broker.settings import ConnectorSettings, Settings
 from broker.storage.sqlite import open_store, read_wrapping_key
 from broker.storage.sqlite.backups import removed, restored
 from broker.storage.store import Store
+from broker.trust.replay import Update
+from broker.trust.weights import load_weights
 
 logger = logging.getLogger("broker.app")
 
@@ -87,6 +90,9 @@ HEARTBEAT_S = 300
 
 WITNESS_LOOK_S = 10.0
 """How often it is looked whether witnesses have a checkpoint to sign, in seconds."""
+
+TRUST_LOOK_S = 0.5
+"""How often the log is read for what speaks for and against agents, in seconds."""
 
 RETENTION_LOOK_S = 3600.0
 """How often it is looked whether anything has had its time, in seconds."""
@@ -223,6 +229,9 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         inflight = InFlight(back.store.standing)
         authority = _authority(settings, folder, back, policy)
         consents = _consents(settings, back, policies)
+        weights = load_weights(policies, shipped_policies())
+        reputation = Reputation(back.store.log, back.journal, weights, partial(_trust_changed, news))
+        await reputation.look()  # nobody is served before it is known how far they are trusted
         pipeline = Pipeline(
             identity=authority.identity,
             catalog=catalog,
@@ -235,6 +244,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
             inflight=inflight,
             transactions=transactions,
             results=_results(settings, back),
+            reputation=reputation,
         )
         await take_exceptions(back.allowances, guards)
         tasks.start_soon(news.run)
@@ -250,7 +260,8 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         retention = Retention(back.store.pruning, settings.audit, time.time)
         tasks.start_soon(repeat, "retention", retention.prune, RETENTION_LOOK_S)
         _follow(tasks, back, prices=prices, consents=consents, guards=guards, catalog=catalog)
-        rules = Rules(policies, policy, guards, prices, catalog, consents)
+        rules = Rules(policies, policy, guards, prices, catalog, consents, reputation)
+        tasks.start_soon(repeat, "trust", reputation.look, TRUST_LOOK_S)
         tasks.start_soon(rules.follow, back.journal, news)
         admission = Admission(authority.identity, Proofs(back.store.replays, time.time), settings)
         endpoint = _endpoint(settings, back, pipeline, catalog, admission)
@@ -321,6 +332,10 @@ def _catalogue_changed(
     note.stale()
     for kind in sorted(kinds):
         news.tell("catalog", {"kind": kind})
+
+
+def _trust_changed(news: News, update: Update) -> None:
+    news.tell("trust", {"agent": update.agent, "band": update.band})
 
 
 def _publisher(settings: Settings, back: Office) -> Publisher:

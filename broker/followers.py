@@ -30,7 +30,9 @@ from broker.ledger.tables import load_prices
 from broker.model import Json
 from broker.policy.engine import PolicyEngine
 from broker.policy.load import shipped_policies
+from broker.reputation import Reputation
 from broker.signals import Signals
+from broker.trust.weights import load_weights
 
 logger = logging.getLogger("broker.followers")
 
@@ -133,6 +135,7 @@ class Rules:
     prices: Prices
     catalog: LiveCatalog
     consents: Consents
+    reputation: Reputation
 
     async def follow(self, journal: Journal, news: News) -> None:
         """Take changes into use, all of them or, where a file is wrong, none."""
@@ -141,7 +144,9 @@ class Rules:
             if not self.policy.changed():
                 continue
             try:
+                weights = load_weights(self.folder, shipped_policies())
                 self._reload()
+                await self.reputation.adopt(weights)
             except ConfigurationError as error:
                 logger.warning("policies not loaded, the previous set stays in force: %s", error.message)
                 continue

@@ -467,6 +467,23 @@ class Journal:
             await self.change_agent(agent, lambda now: now, by="broker", reason="its manifest has ended")
         return len(lapsed)
 
+    async def trust_updated(self, log: str, agent_id: str, facts: Facts) -> None:
+        """Record that an agent is trusted otherwise now.
+
+        Raises:
+            StorageUnavailable: it cannot be recorded.
+        """
+        await self._store.append(Entry(log, Event.TRUST_UPDATED, facts, agent=agent_id))
+
+    async def release(self, agent: Agent, *, by: str, reason: str) -> None:
+        """Record that an operator has looked at an agent, and what was held against it is over.
+
+        Raises:
+            StorageUnavailable: it cannot be recorded.
+        """
+        facts: Facts = {"target": agent.id, "by": by, "reason": reason}
+        await self._store.append(Entry(agent.organisation, Event.TRUST_RELEASED, facts))
+
     async def override_budget(self, override: Override) -> None:
         """Put another cap in force for one budget until a time, and record who did it and why."""
         facts: Facts = {

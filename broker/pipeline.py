@@ -49,6 +49,7 @@ from broker.observed import least_of, observe
 from broker.policy.interface import Consent, Decision, Obligations, Policy
 from broker.record import CallRecord
 from broker.redaction import WITHHELD, MutedCaller, Redactor
+from broker.reputation import Reputation
 from broker.results import Results
 
 
@@ -89,6 +90,7 @@ class Pipeline:
         inflight: InFlight,
         transactions: Transactions,
         results: Results,
+        reputation: Reputation,
     ) -> None:
         self.identity = identity
         self.catalog = catalog
@@ -101,6 +103,7 @@ class Pipeline:
         self.inflight = inflight
         self.transactions = transactions
         self.results = results
+        self.reputation = reputation
 
     async def call(self, call: Call) -> Released:
         """Do what the call asks, if its whole chain may, and hand out the result.
@@ -144,7 +147,8 @@ class Pipeline:
             Unauthenticated: the token is not valid. Denied: the delegation does not stand.
         """
         principal = await self.speaker(token, delegation)
-        return self.policy.visible(principal, self.catalog.targets(kind))
+        targets = self.policy.visible(principal, self.catalog.targets(kind))
+        return self.reputation.shown(principal, targets)
 
     async def speaker(self, token: str, delegation: str | None = None) -> Principal:
         """Who speaks, in its whole chain, now.
@@ -174,6 +178,7 @@ class Pipeline:
             if await self.transactions.moved(turn):
                 continue
             if question is None:
+                self.reputation.heed(principal, decision.because)
                 raise _denied(decision, principal, target)
             record.approval = await self.consents.obtain(question)
             principal = await self._authenticate(record)
@@ -186,8 +191,8 @@ class Pipeline:
 
         What they have agreed to counts if it is still what is asked for.
         """
-        situation, approval = turn.situation, record.approval
-        record.situation = situation
+        trust, approval = self.reputation.lowest(principal), record.approval
+        situation = record.situation = replace(turn.situation, trust=trust)
         decision = self.policy.decide(principal, target, params, situation)
         decision = record.decision = _with_guards(decision, record.findings, situation.approved)
         record.approval = None

@@ -40,6 +40,9 @@ KEY_ADDRESSES = "attacks/test_key_addresses.py"
 REPEATED = "attacks/test_repeated_calls.py"
 TIMING = "attacks/test_timing.py"
 FLOW = "attacks/test_information_flow.py"
+TRUST = "e2e/test_trust.py"
+REPUTATION = "unit/test_reputation.py"
+TRUST_SCORE = "unit/trust/test_score.py"
 PAYLOADS = "attacks/test_payloads.py"
 
 
@@ -1383,6 +1386,43 @@ THREATS = (
                         "test_a_file_that_others_may_read_is_closed_to_them",
                         "test_a_second_server_on_the_same_state_is_told_who_has_it",
                     )
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "An agent that turns",
+        "An agent with a good name is taken over, or begins to try what it may not do.",
+        (
+            Requirement(
+                "trust:honeytool",
+                "Who calls a planted tool is cut with the very next call, and until a human releases it.",
+                {
+                    TRUST: (
+                        "test_who_touches_a_honeytool_is_cut_with_the_very_next_call",
+                        "test_a_quarantined_agent_stays_so_until_an_operator_releases_it",
+                    ),
+                    REPUTATION: ("test_a_touched_honeytool_cuts_the_very_next_call_before_the_log_is_read",),
+                },
+            ),
+            Requirement(
+                "trust:bands",
+                "Lost trust takes tools away from the whole chain, and no event ever raises a score by being bad.",
+                {
+                    TRUST: ("test_an_agent_that_has_lost_trust_loses_its_writing_tools_and_reads_on",),
+                    REPUTATION: ("test_a_chain_has_the_lowest_trust_of_its_actors",),
+                    TRUST_SCORE: ("test_one_more_bad_event_never_raises_a_score",),
+                },
+            ),
+            Requirement(
+                "trust:replay",
+                "Every score can be recomputed from the log, and is recorded once with its reasons.",
+                {
+                    REPUTATION: (
+                        "test_a_fall_is_recorded_once_with_its_reasons_and_told",
+                        "test_a_new_process_comes_to_the_same_numbers_and_records_nothing_again",
+                        "test_what_a_crash_left_untold_is_told_by_the_next_process",
+                    ),
                 },
             ),
         ),

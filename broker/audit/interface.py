@@ -55,6 +55,8 @@ class Event(StrEnum):
     PAYLOAD_ACCESSED = "payload.accessed"
     SUBJECT_EXPORTED = "subject.exported"
     SUBJECT_ERASED = "subject.erased"
+    TRUST_UPDATED = "trust.updated"
+    TRUST_RELEASED = "trust.released"
     LOG_PRUNED = "log.pruned"
     LOG_RESTORED = "log.restored"
 

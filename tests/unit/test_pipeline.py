@@ -41,6 +41,7 @@ from broker.pipeline import Pipeline, _with_guards
 from broker.policy.interface import Consent, Decision
 from tests.unit.flow.memory import MemoryFlow
 from tests.unit.repeating import results
+from tests.unit.trusting import reputation
 
 ALICE = Agent(AgentId("alice"), OrganisationId("acme"), frozenset({"reader"}), cap_micro_usd=MicroUSD(1000))
 PRINCIPAL = Principal(ALICE, ALICE.id, (ALICE,), frozenset({"mcp:tools"}), "jti-1", "txn-1", 0)
@@ -169,6 +170,7 @@ class House:
             inflight=self.inflight,
             transactions=Transactions(MemoryFlow(), b"k" * 32),
             results=results(),
+            reputation=reputation(),
         )
         call = Call(CallId("c-1"), method, "notes__add", {"name": "notes__add"}, token, None)
         with anyio.fail_after(5):

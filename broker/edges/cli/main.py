@@ -35,6 +35,7 @@ NOUNS = {
     "why": "Why may an agent make a call, or why not",
     "guard": "Guards: check a text, evaluate a labelled file, except what is no finding",
     "budget": "What is spent and held: list",
+    "trust": "How far agents are trusted: show, replay, release",
     "transaction": "What a transaction has read and done: show, declassify",
     "approvals": "Calls that wait for a human: list, show, approve, deny, revoke",
     "config": "The configuration in force and its schema: show, schema",

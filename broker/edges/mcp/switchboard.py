@@ -132,7 +132,7 @@ class Switchboard:
 
     async def run(self) -> None:
         """Hear what other parts and other processes say, until cancelled."""
-        topics = ("catalog", "resource-updated", "agents", "policy", TOPIC, TRAILS)
+        topics = ("catalog", "resource-updated", "agents", "policy", "trust", TOPIC, TRAILS)
         async with self._signals.subscribe(*topics) as heard:
             async for topic, message in heard:
                 try:
@@ -234,7 +234,7 @@ class Switchboard:
                 self._offer((LIST_CHANGED[message["kind"]], None))
             case "resource-updated":
                 self._offer((RESOURCE_UPDATED, message["uri"]))
-            case "agents" | "policy":
+            case "agents" | "policy" | "trust":
                 for method in LIST_CHANGED.values():
                     self._offer((method, None))
                 for feed in self._feeds:

@@ -33,6 +33,7 @@ from tests.unit.edges.serving import served
 from tests.unit.flow.memory import MemoryFlow
 from tests.unit.identity.memory import MemoryReplays
 from tests.unit.repeating import results
+from tests.unit.trusting import reputation
 
 MODERN = "2026-07-28"
 KEY = bytes(range(32))
@@ -210,6 +211,7 @@ class House:
             inflight=InFlight(self),
             transactions=Transactions(MemoryFlow(), b"k" * 32),
             results=results(),
+            reputation=reputation(),
         )
 
     def endpoint(self, signals: MemorySignals, settings: Settings) -> McpEndpoint:

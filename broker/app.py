@@ -42,6 +42,7 @@ from broker.edges.oauth import routes as oauth_routes
 from broker.edges.oauth.exchange import TokenExchange
 from broker.edges.oauth.revocation import Revoker
 from broker.errors import ConfigurationError
+from broker.feeding import Feeding, witnesses
 from broker.fetching import Fetcher
 from broker.flow.transactions import Transactions
 from broker.followers import News, Rules, follow_keys, follow_pins, repeat, take_exceptions
@@ -89,6 +90,9 @@ HEARTBEAT_S = 300
 
 TRUST_LOOK_S = 0.5
 """How often the log is read for what speaks for and against agents, in seconds."""
+
+WITNESS_LOOK_S = 10.0
+"""How often it is looked whether witnesses have a checkpoint to sign, in seconds."""
 
 RETENTION_LOOK_S = 3600.0
 """How often it is looked whether anything has had its time, in seconds."""
@@ -248,6 +252,11 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         tasks.start_soon(inflight.watch, back.store.signals)
         tasks.start_soon(inflight.obey, back.store.signals)
         tasks.start_soon(_publisher(settings, back).run)
+        for name, witness in witnesses(settings.audit.witnesses, back.store.log).items():
+            tasks.start_soon(repeat, f"witness `{name}`", witness.look, WITNESS_LOOK_S)
+        feeding = _feeding(settings, folder, back)
+        tasks.start_soon(feeding.run)
+        readiness = _readiness(catalog, feeding)
         retention = Retention(back.store.pruning, settings.audit, time.time)
         tasks.start_soon(repeat, "retention", retention.prune, RETENTION_LOOK_S)
         _follow(tasks, back, prices=prices, consents=consents, guards=guards, catalog=catalog)
@@ -275,7 +284,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
                 catalog=catalog,
                 consents=consents,
                 pipeline=pipeline,
-                asgi=_site(endpoint, models, catalog, [*authority.oauth, admin], settings),
+                asgi=_site(endpoint, models, [*authority.oauth, admin, readiness], settings),
                 drain=endpoint.close,
             )
         tasks.cancel_scope.cancel()
@@ -331,8 +340,23 @@ def _trust_changed(news: News, update: Update) -> None:
 
 def _publisher(settings: Settings, back: Office) -> Publisher:
     path = settings.audit.publish_to
+
+    async def renew() -> Signer:
+        await back.keys.log.refresh()
+        return Signer(back.keys.checkpoint)
+
     return Publisher(
-        back.store.log, Signer(back.keys.checkpoint), publication=Publication(path) if path else None
+        back.store.log,
+        Signer(back.keys.checkpoint),
+        publication=Publication(path) if path else None,
+        renew=renew,
+    )
+
+
+def _feeding(settings: Settings, folder: Path, back: Office) -> Feeding:
+    secret = partial(resolve_secret, environ=os.environ, folder=folder)
+    return Feeding(
+        settings.audit.feeds, log=back.store.log, store=back.store.feeds, folder=folder, secret=secret
     )
 
 
@@ -447,7 +471,6 @@ def _admin(back: Office, catalog: LiveCatalog, policy: PolicyEngine, consents: C
 def _site(
     endpoint: McpEndpoint,
     models: ModelEndpoint,
-    catalog: LiveCatalog,
     others: Sequence[BaseRoute],
     settings: Settings,
 ) -> ASGIApp:
@@ -455,7 +478,6 @@ def _site(
         Route("/mcp", endpoint),
         *others,
         Route("/healthz", _healthy),
-        Route("/readyz", _readiness(catalog)),
     ]
     site = Starlette(routes=routes)
     return HostGuard(_Front(endpoint, models, site), settings)  # the guard is outermost: it sees every route
@@ -483,14 +505,15 @@ async def _healthy(_: Request) -> JSONResponse:
     return JSONResponse({"status": "ok"})
 
 
-def _readiness(catalog: LiveCatalog) -> Callable[[Request], JSONResponse]:
+def _readiness(catalog: LiveCatalog, feeding: Feeding) -> Route:
     def ready(_: Request) -> JSONResponse:
         # A connector that is down makes its own tools fail, not the broker. Why it is down, the log says.
         return JSONResponse(
             {
                 "status": "ready",
                 "connectors": {m.name: m.state for m in catalog.mounts},
+                "feeds": feeding.standing,
             }
         )
 
-    return ready
+    return Route("/readyz", ready)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts
 from broker.identity.interface import AgentKey, KeyAddress, KeyUse, StoredKey
+from broker.identity.keys import public_half
 from broker.model import AgentId, OrganisationId
 
 
@@ -75,6 +76,14 @@ class CredentialStore(Protocol):
 
         Raises:
             Conflict: `active` is given and is not the id of the active key.
+        """
+        ...
+
+    async def rotate_log_key(self, key: StoredKey, retired: StoredKey, *, now: int, entry: Entry) -> None:
+        """Sign checkpoints with `key`, and keep of the one that did its public half, `retired`; record it.
+
+        Raises:
+            Conflict: `retired` does not sign by now.
         """
         ...
 
@@ -173,6 +182,23 @@ class Credentials:
         facts: Facts = {"use": KeyUse(key.use), "next": key.kid, "until": until, "by": by}
         entry = Entry(SYSTEM_LOG, Event.KEYS_ROTATED, facts)
         await self._store.rotate_key(key, now=now, until=until, entry=entry, active=active)
+
+    async def rotate_log_key(self, key: StoredKey, present: StoredKey, *, now: int, by: str) -> None:
+        """Sign checkpoints with another key from now on, and destroy the private half of the present one.
+
+        Args:
+            key: the new one.
+            present: the one that signs now.
+            now: Unix seconds.
+            by: the operator who did it.
+
+        Raises:
+            Conflict: another key signs by now.
+        """
+        facts: Facts = {"use": KeyUse(key.use), "active": key.kid, "retired": present.kid, "by": by}
+        retired = public_half(present)
+        entry = Entry(SYSTEM_LOG, Event.KEYS_ROTATED, facts)
+        await self._store.rotate_log_key(key, retired, now=now, entry=entry)
 
 
 def _changed(agent_id: AgentId, facts: Facts) -> Entry:

@@ -154,9 +154,32 @@ class Blocked(Refused):
 
 
 class BudgetExceeded(Refused):
-    """A cap above this call does not hold its worst case."""
+    """A cap above this call does not hold its worst case.
+
+    Args:
+        message: as `BrokerError`. hint: as `BrokerError`. because: as `BrokerError`.
+        retry_after_s: seconds after which there may be room again; None: not by waiting.
+    """
 
     code = "over_budget"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: int | None = None,
+        hint: str | None = None,
+        because: Sequence[Because] = (),
+    ) -> None:
+        super().__init__(message, hint=hint, because=because)
+        self.retry_after_s = retry_after_s
+
+    def as_object(self) -> dict[str, Any]:
+        """As `BrokerError.as_object`, with `retry_after_s` where waiting helps."""
+        shown = super().as_object()
+        if self.retry_after_s is not None:
+            shown["error"]["retry_after_s"] = self.retry_after_s
+        return shown
 
 
 class RateLimited(Refused):

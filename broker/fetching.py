@@ -1,4 +1,4 @@
-"""How is a public document of somebody else fetched? Guarded: it is an address that others may choose.
+"""How is a document of somebody else fetched, or one posted? Guarded: others may choose the address.
 
 Every address is checked at the moment it is connected to, so that a name cannot lead into this machine
 or network (server-side request forgery), nor change its mind in between (DNS rebinding). Redirects are not
@@ -8,6 +8,8 @@ followed, nothing is unpacked, and size and time have an end.
 import errno
 import socket
 import ssl
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address
@@ -28,7 +30,7 @@ AT_ONCE = 16
 
 
 class Fetcher:
-    """Fetches documents by HTTP GET. Each fetch has a connection of its own."""
+    """Fetches documents by HTTP GET, and sends some by POST. Each has a connection of its own."""
 
     def __init__(self) -> None:
         self._turn = anyio.Semaphore(AT_ONCE)
@@ -45,10 +47,45 @@ class Fetcher:
             UpstreamUnreachable: it cannot be connected to, or may not be.
             UpstreamRefused: the answer is not 200, too large, too slow, or breaks off.
         """
+        async with (
+            self._guarded(url),
+            self._session(url, allow_private=allow_private) as session,
+            session.get(url, allow_redirects=False) as response,
+        ):
+            if response.status != 200:
+                raise UpstreamRefused(f"`{url}` answered HTTP {response.status}")
+            return await _body(response, url, largest)
+
+    async def post(
+        self, url: str, body: bytes, *, headers: Mapping[str, str], largest: int, allow_private: bool
+    ) -> tuple[int, bytes]:
+        """Send a document; status and body of the answer.
+
+        Args:
+            url: https, or http on this machine where `allow_private`.
+            body: what is sent.
+            headers: sent with it.
+            largest: size in bytes above which the answer is not read.
+            allow_private: whether it may be on this machine or in a private network.
+
+        Raises:
+            UpstreamUnreachable: it cannot be connected to, or may not be.
+            UpstreamRefused: the answer is too large, too slow, or breaks off.
+        """
+        async with (
+            self._guarded(url),
+            self._session(url, allow_private=allow_private) as session,
+            session.post(url, data=body, headers=headers, allow_redirects=False) as response,
+        ):
+            return response.status, await _body(response, url, largest)
+
+    @asynccontextmanager
+    async def _guarded(self, url: str) -> AsyncGenerator[None]:
+        """In its turn, within its time, and with the broker's own errors."""
         try:
             with anyio.fail_after(WITHIN_S):
                 async with self._turn:
-                    return await self._get(url, largest, allow_private=allow_private)
+                    yield
         except TimeoutError:
             raise UpstreamRefused(f"`{url}` did not answer within {WITHIN_S:.0f} s") from None
         except aiohttp.ClientConnectorError as error:
@@ -56,26 +93,22 @@ class Fetcher:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise UpstreamRefused(f"`{url}` did not answer as it should: {error}") from error
 
-    async def _get(self, url: str, largest: int, *, allow_private: bool) -> bytes:
+    @asynccontextmanager
+    async def _session(self, url: str, *, allow_private: bool) -> AsyncGenerator[aiohttp.ClientSession]:
         parts = urlsplit(url)
         guard = _Guard(parts.hostname or "", allow_private, only_loopback=parts.scheme == "http")
         connector = aiohttp.TCPConnector(
             resolver=ThreadedResolver(), socket_factory=guard, ssl=self._tls, force_close=True
         )
-        async with (
-            aiohttp.ClientSession(
-                connector=connector,
-                headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-                timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_WITHIN_S),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-            ) as session,
-            session.get(url, allow_redirects=False) as response,
-        ):
-            if response.status != 200:
-                raise UpstreamRefused(f"`{url}` answered HTTP {response.status}")
-            return await _body(response, url, largest)
+        async with aiohttp.ClientSession(
+            connector=connector,
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_WITHIN_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+        ) as session:
+            yield session
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:

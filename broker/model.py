@@ -29,6 +29,9 @@ INSTANCE = "io.toolbroker/agent_instance_id"
 TASK_TEXT = "io.toolbroker/task_text"
 """The key of `_meta` under which a request says what the caller was asked to do."""
 
+BETAS = "io.toolbroker/betas"
+"""The key of `_meta` under which a request to a model names features that are on trial at its provider."""
+
 IDEMPOTENCY_KEY = "io.toolbroker/idempotency_key"
 """The key of `_meta` under which a request says which call it is, so that it is not made twice."""
 
@@ -66,9 +69,11 @@ class Method(StrEnum):
     """OpenAI: Embeddings."""
     MESSAGES = "messages"
     """Anthropic: Messages."""
+    COUNT = "messages/count_tokens"
+    """Anthropic: how many tokens a request has. Nothing is written, and nothing is charged."""
 
 
-MODEL_METHODS = frozenset({Method.CHAT, Method.RESPONSES, Method.EMBED, Method.MESSAGES})
+MODEL_METHODS = frozenset({Method.CHAT, Method.RESPONSES, Method.EMBED, Method.MESSAGES, Method.COUNT})
 """The methods whose target is a model."""
 
 CLAMPED = "io.toolbroker/clamped"

@@ -44,7 +44,7 @@ from broker.inflight import InFlight
 from broker.journal import Journal
 from broker.ledger.interface import Notice, Quote
 from broker.ledger.prices import Prices
-from broker.model import CLAMPED, Answer, Call, CallId, Grant, Json, Kind, MicroUSD, Principal, Target
+from broker.model import BETAS, CLAMPED, Answer, Call, CallId, Grant, Json, Kind, MicroUSD, Principal, Target
 from broker.observed import least_of, observe
 from broker.policy.interface import Consent, Decision, Obligations, Policy
 from broker.record import CallRecord
@@ -304,6 +304,7 @@ class Pipeline:
             agent=principal.agent.id,
             wants_progress="progressToken" in call.meta,
             log_level=level if isinstance(level, str) else None,
+            betas=_betas(call),
             meter=record.meter,
             trace={k: v for k in ("traceparent", "tracestate") if isinstance(v := call.meta.get(k), str)},
         )
@@ -354,6 +355,12 @@ def _keep_within(record: CallRecord, quote: Quote) -> None:
             because=decision.because,
             hint="ask an operator of the broker for a higher `max_cost_usd`",
         )
+
+
+def _betas(call: Call) -> tuple[str, ...]:
+    """The names in a header such as `anthropic-beta`, which stand in one list."""
+    said = call.meta.get(BETAS)
+    return tuple(name.strip() for name in said.split(",")) if isinstance(said, str) else ()
 
 
 def _usd(amount: MicroUSD) -> str:

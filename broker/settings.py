@@ -108,6 +108,47 @@ SIX_MONTHS_DAYS = 183
 """How long records of a high-risk system have to be kept (Regulation (EU) 2024/1689, 19(1) and 26(6))."""
 
 
+class FeedSettings(Section):
+    """A continuous export of all logs: each record at least once, in order."""
+
+    format: Literal["jsonl", "ocsf", "otlp", "cef"] = Field(
+        description="`jsonl`: every record, byte for byte; the others tell of ended calls and of tokens"
+    )
+    file: Path | None = Field(default=None, description="file to which lines are appended")
+    url: str | None = Field(
+        default=None,
+        pattern=r"^https?://\S+$",
+        description="instead: address to which they are posted: a webhook, or a collector's `/v1/traces`",
+    )
+    headers: dict[str, str] = Field(
+        default_factory=dict[str, str],
+        description="headers of the posts; each value is a reference (`env:NAME`, `file:PATH`)",
+    )
+    allow_private: bool = Field(
+        default=False, description="`url` may be in a private network, or on this machine also by http"
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.file is None) == (self.url is None):
+            raise ValueError("give either `file` or `url`")
+        if self.url is None and (self.headers or self.allow_private):
+            raise ValueError("`headers` and `allow_private` belong to a `url`")
+        return self
+
+
+class WitnessSettings(Section):
+    """A witness that cosigns the checkpoints of the `system` log, which tells of those of all others."""
+
+    url: str = Field(
+        pattern=r"^https?://\S+$", description="its prefix: `add-checkpoint` (C2SP tlog-witness) is below it"
+    )
+    key: str = Field(description="its verifier key, `<name>+<id>+<key>`")
+    allow_private: bool = Field(
+        default=False, description="`url` may be in a private network, or on this machine also by http"
+    )
+
+
 class AuditSettings(Section):
     """The log."""
 
@@ -136,6 +177,12 @@ class AuditSettings(Section):
     high_risk: bool = Field(
         default=False,
         description="an agent is part of a high-risk AI system (EU AI Act 19, 26): records stay six months",
+    )
+    feeds: dict[str, FeedSettings] = Field(
+        default_factory=dict[str, FeedSettings], description="continuous exports, by name"
+    )
+    witnesses: dict[str, WitnessSettings] = Field(
+        default_factory=dict[str, WitnessSettings], description="who cosigns checkpoints, by name"
     )
 
     @model_validator(mode="after")

@@ -257,6 +257,7 @@ THREATS = (
                         "test_who_has_the_key_may_use_the_token_with_a_new_proof_each_time",
                         "test_a_client_without_a_proof_gets_a_bearer_token_as_ever",
                         "test_a_bound_token_is_worth_nothing_as_a_bearer_token",
+                        "test_a_bound_token_asks_no_model_without_a_proof_for_that_very_address",
                         "test_a_bearer_token_is_not_made_better_by_a_proof",
                         "test_a_proof_is_good_once_at_either_endpoint",
                         "test_the_proof_of_another_key_does_not_help",
@@ -1303,13 +1304,40 @@ THREATS = (
                 },
             ),
             Requirement(
+                "audit:feed:complete",
+                "What the log is fed to gets every record at least once and in order, whatever fails or dies in"
+                " between; what is told again has the same name.",
+                {
+                    "contract/test_feeds.py": (
+                        "test_what_was_refused_is_told_again_and_what_is_waiting_is_counted",
+                        "test_what_was_taken_but_not_noted_is_told_again_under_the_same_name",
+                        "test_after_a_restart_a_feed_goes_on_where_it_was",
+                    ),
+                    "e2e/test_feeds.py": (
+                        "test_every_record_arrives_though_the_receiver_fails_and_the_broker_is_killed",
+                        "test_a_broker_killed_between_delivery_and_note_tells_it_again",
+                    ),
+                },
+            ),
+            Requirement(
                 "audit:checkpoint:genuine",
                 "A checkpoint that this deployment did not sign for this log proves nothing.",
                 {
                     TAMPERING: (
                         "test_a_forged_checkpoint_is_no_proof_and_is_named",
                         "test_a_checkpoint_of_another_log_is_named",
-                    )
+                    ),
+                    "contract/test_credentials.py": (
+                        "test_a_rotated_key_of_checkpoints_keeps_its_public_half_for_ever_and_nothing_more",
+                    ),
+                    "contract/test_witnesses.py": (
+                        "test_a_log_that_grows_is_cosigned_and_an_export_proves_it",
+                        "test_a_log_that_was_made_anew_is_not_cosigned",
+                        "test_what_is_no_signature_of_the_witness_is_not_kept",
+                    ),
+                    "e2e/test_log_keys.py": (
+                        "test_a_rotation_changes_who_signs_and_nothing_of_what_was_signed",
+                    ),
                 },
             ),
             Requirement(
@@ -1449,6 +1477,8 @@ THREATS = (
                 {
                     PAYLOADS: (
                         "test_a_payload_that_was_altered_is_named_and_never_shown",
+                        "test_a_payload_that_was_deleted_is_named",
+                        "test_the_erasure_of_somebody_else_is_no_reason_for_a_payload_to_be_gone",
                         "test_a_payload_of_another_call_cannot_take_its_place",
                         "test_a_commitment_that_was_rewritten_is_named",
                     )

@@ -61,6 +61,12 @@ class Note:
         checkpoint = Checkpoint(origin, int(size), _unb64(root))
         return cls(checkpoint, text + "\n", tuple(_signature(line) for line in tail[:-1].split("\n")))
 
+    @property
+    def whole(self) -> str:
+        """The note again, signatures and all."""
+        lines = (f"{_DASH} {name} {_b64(blob)}\n" for name, blob in self.signatures)
+        return f"{self.text}\n{''.join(lines)}"
+
     def verified_by(self, keys: Iterable[bytes]) -> bool:
         """Whether one of these Ed25519 public keys (32 raw bytes) has signed it as its origin.
 
@@ -78,6 +84,15 @@ class Note:
                 return False
             valid = True
         return valid
+
+
+@dataclass(frozen=True, slots=True)
+class PastKey:
+    """A public key (32 raw bytes) that signed checkpoints between two times, in Unix seconds."""
+
+    public: bytes
+    since: int
+    until: int
 
 
 class Signer:

@@ -1,7 +1,7 @@
 """How is a log handed to somebody who has no broker? Files with exact bytes, and a verifier beside them.
 
 manifest.json                     format, logs with their ranges, SHA-256 of every other file
-keys.txt                          the verifier key of each log (C2SP signed-note)
+keys.txt                          the verifier keys of each log (C2SP signed-note), and when old ones signed
 logs/N/records.jsonl              the records in range, one a line: the bytes that were hashed
 logs/N/leaves.bin                 the hashes of all leaves, 32 bytes each
 logs/N/checkpoints.txt            the signed checkpoints
@@ -12,16 +12,17 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 import orjson
 
 from broker.audit import offline
-from broker.audit.checkpoint import BadNote, Checkpoint, Note, verifier_key
+from broker.audit.checkpoint import BadNote, Checkpoint, Note, PastKey, verifier_key
 from broker.audit.interface import LogHead, LogReader
 from broker.errors import ConfigurationError
 
@@ -156,6 +157,7 @@ async def export(
     public: bytes,
     wanted: Range,
     progress: Progress,
+    past: Sequence[PastKey] = (),
 ) -> dict[str, int]:
     """Write an export of these logs up to their signed checkpoints; how many records of each.
 
@@ -166,6 +168,7 @@ async def export(
         public: the key that signs checkpoints (32 raw bytes).
         wanted: which records; the hashes of all leaves are in every export.
         progress: told how far it is.
+        past: the keys that signed before.
 
     Raises:
         ConfigurationError: the files cannot be written.
@@ -175,13 +178,21 @@ async def export(
     for number, (head, note) in enumerate(signed):
         checkpoint = Note.parse(note).checkpoint
         logs.append(await _log(log, head.name, checkpoint, files, _Part(f"logs/{number}", wanted, progress)))
-    keys = [verifier_key(head.origin, public) for head, _ in signed]
-    files.write("keys.txt", "".join(f"{key}\n" for key in keys).encode())
+    files.write("keys.txt", "".join(_keys([head for head, _ in signed], public, past)).encode())
     files.write("verify.py", _VERIFIER.read_bytes())  # noqa: ASYNC240 - one small file, as all writing here
     manifest = {"format": offline.FORMAT, "logs": logs, "files": files.digests}
     files.write("manifest.json", json.dumps(manifest, indent=2).encode() + b"\n")
     into.close()
     return {entry["name"]: entry["end"] - entry["first"] for entry in logs}
+
+
+def _keys(heads: Sequence[LogHead], public: bytes, past: Sequence[PastKey]) -> Iterator[str]:
+    """Lines with the keys of logs; above one that signs no more a comment says when it did."""
+    yield from (f"{verifier_key(head.origin, public)}\n" for head in heads)
+    for key in past:
+        since, until = (datetime.fromtimestamp(at, UTC).isoformat() for at in (key.since, key.until))
+        yield f"# signed from {since} to {until}:\n"
+        yield from (f"{verifier_key(head.origin, key.public)}\n" for head in heads)
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,6 +202,10 @@ class CheckpointStore(Protocol):
         """Keep a signed note *and* append `leaf`, which tells of it; the same (log, size) is kept once."""
         ...
 
+    async def cosign(self, log: str, size: int, note: str) -> None:
+        """Keep the signed note of this size with further signatures."""
+        ...
+
 
 class Log(LogReader, CheckpointStore, Protocol):
     """All there is to a log besides writing records, which only the journal does."""

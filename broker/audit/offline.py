@@ -1,6 +1,6 @@
 """Is this export whole, and does it make sense? Needs nothing but Python 3.9 or newer.
 
-    python3 verify.py [FOLDER or ZIP] [--key KEY]... [--checkpoint FILE]...
+    python3 verify.py [FOLDER or ZIP] [--key KEY]... [--checkpoint FILE]... [--witness KEY]...
 
 Every export holds a copy of this file as `verify.py`. Take it from somebody you trust instead: who
 can change an export can change the copy too. For the same reason pin the keys (`broker audit keys`,
@@ -139,9 +139,11 @@ def unbase64(text: str) -> bytes:
 
 
 def parse_keys(lines: list[str]) -> Keys:
-    """Verifier keys `<origin>+<id>+<key>`, by origin."""
+    """Verifier keys `<origin>+<id>+<key>`, by origin; a line that begins with # says something else."""
     keys: Keys = {}
     for line in lines:
+        if line.startswith("#") or not line.strip():
+            continue
         name, _, rest = line.strip().partition("+")
         identity, _, encoded = rest.partition("+")
         key = unbase64(encoded)
@@ -182,6 +184,29 @@ def open_note(text: str, signatures: list[str], keys: Keys) -> tuple[Checkpoint,
     return checkpoint, bool(valid) and all(valid)
 
 
+def parse_witness(line: str) -> tuple[str, bytes, bytes]:
+    """Name, id and public key of a witness, from `<name>+<id>+<key>` (C2SP tlog-cosignature)."""
+    name, _, rest = line.strip().partition("+")
+    identity, _, encoded = rest.partition("+")
+    key = unbase64(encoded)
+    named = hashlib.sha256(name.encode() + b"\n" + key).digest()[:4]
+    if len(key) != HASH_BYTES + 1 or key[0] != 4 or named.hex() != identity:
+        raise Unreadable(f"`{line.strip()}` is no Ed25519 key of a witness")
+    return name, named, key[1:]
+
+
+def witnessed(text: str, signatures: list[str], witness: tuple[str, bytes, bytes]) -> int | None:
+    """When a witness has signed a note, in Unix seconds, if it has."""
+    for line in signatures:
+        _, name, encoded = [*line.split(" "), "", "", ""][:3]
+        blob = unbase64(encoded) if name == witness[0] else b""
+        if blob[:4] == witness[1] and len(blob) == 12 + 2 * HASH_BYTES:
+            at = int.from_bytes(blob[4:12], "big")
+            if signed_by(witness[2], f"cosignature/v1\ntime {at}\n{text}".encode(), blob[12:]):
+                return at
+    return None
+
+
 # --- The tree (RFC 9162 §2.1) -------------------------------------------------------------------------
 
 
@@ -220,6 +245,11 @@ class Story:
         self._used: dict[Account, int] = {}
         self._whole = whole
         self._agreements = Agreements(whole=whole)
+
+    def begins_later(self) -> None:
+        """Records before those that are read are not there any more: no longer whole."""
+        self._whole = False
+        self._agreements = Agreements(whole=False)
 
     def read(self, seq: int, body: dict[str, Any]) -> list[str]:
         """What is wrong with this record, given those before it."""
@@ -427,12 +457,15 @@ class Export:
 class Verifier:
     """Checks one export; `problems` are `(log, seq, what)`, `lines` say what was found of each log."""
 
-    def __init__(self, export: Export, pinned: Keys, kept: str) -> None:
+    def __init__(
+        self, export: Export, pinned: Keys, kept: str, witnesses: list[tuple[str, bytes, bytes]]
+    ) -> None:
         self.problems: list[tuple[str, int, str]] = []
         self.lines: list[str] = []
         self._export = export
         self._keys = pinned
         self._kept = kept
+        self._witnesses = witnesses
         self._told: list[Checkpoint] = []
 
     def run(self) -> None:
@@ -494,6 +527,8 @@ class Verifier:
             raise Unreadable(f"the manifest has no possible range for the log `{name}`")
         if size != log["size"]:
             self._wrong(name, size, f"the hashes end here, the manifest counts {log['size']} records")
+        if name == SYSTEM_LOG:
+            self._cosigned(self._export.read(f"{folder}/checkpoints.txt").decode())
         mine = [checkpoint for checkpoint in stored if checkpoint[0] == log["origin"]]
         told = [checkpoint for checkpoint in self._told if checkpoint[0] == log["origin"]]
         signed, root = self._tree(name, leaves, mine + kept, told)
@@ -507,6 +542,22 @@ class Verifier:
         if log.get("pruned"):
             self.lines.append(f"  of the first {log['pruned']} only the hashes: their time was over")
         self.lines += [f"  open: `{call}` since #{seq}" for call, (seq, _) in calls.items()]
+
+    def _cosigned(self, text: str) -> None:
+        """Say how far witnesses vouch for the system log; that one does not at all is wrong."""
+        for witness in self._witnesses:
+            found = [
+                (int(signed.split("\n")[1]), at)
+                for signed, signatures in split_notes(text)
+                for at in [witnessed(signed, signatures, witness)]
+                if at is not None
+            ]
+            if not found:
+                self._wrong(SYSTEM_LOG, 0, f"no checkpoint is signed by the witness `{witness[0]}`")
+                continue
+            size, at = max(found)
+            when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+            self.lines.append(f"  {SYSTEM_LOG} to {size} seen by the witness `{witness[0]}` at {when}")
 
     def _tree(
         self, name: str, leaves: bytes, checkpoints: list[Checkpoint], told: list[Checkpoint]
@@ -604,11 +655,13 @@ def main() -> int:
     parser.add_argument("export", nargs="?", type=Path, default=Path(__file__).parent, help="folder or zip")
     parser.add_argument("--key", action="append", default=[], help="believe only this key (repeatable)")
     parser.add_argument("--checkpoint", action="append", default=[], type=Path, help="kept elsewhere")
+    parser.add_argument("--witness", action="append", default=[], help="expect its cosignature (repeatable)")
     given = parser.parse_args()
     started = time.monotonic()
     try:
         kept = "\n\n".join(path.read_text("utf-8").strip() for path in given.checkpoint)
-        verifier = Verifier(Export(given.export), parse_keys(given.key), kept)
+        witnesses = [parse_witness(line) for line in given.witness]
+        verifier = Verifier(Export(given.export), parse_keys(given.key), kept, witnesses)
         verifier.run()
     except (Unreadable, OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         sys.stderr.write(f"cannot verify: {error}\n")

@@ -134,6 +134,12 @@ class PayloadStore(Protocol):
         """
         ...
 
+    async def kept(self, log: str, first: int, end: int) -> frozenset[int]:
+        """The numbers of those records of a log, from `first` to before `end`, of whose payload something is
+        kept, if only its salt.
+        """
+        ...
+
     def broken(self) -> AsyncIterator[tuple[str, int]]:
         """Log and number of each record whose payload is not what it commits to. Nothing is shown of it."""
         ...

@@ -14,7 +14,7 @@ import anyio.to_thread
 from broker.audit.checkpoint import BadNote, Checkpoint, Note, Signer
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts, Log, LogHead
 from broker.audit.publication import Publication
-from broker.errors import StorageUnavailable
+from broker.errors import ConfigurationError, StorageUnavailable
 
 EVERY_S = 60.0
 EVERY_RECORDS = 1000
@@ -29,6 +29,7 @@ class Publisher:
         log: where heads are read and notes are kept.
         signer: the deployment's key.
         publication: where notes are written outside the store too.
+        renew: the key that signs by now; asked before each look, as it may have been rotated.
         look_every_s: seconds between two looks at the heads.
         monotonic: seconds that never run backwards.
     """
@@ -39,12 +40,14 @@ class Publisher:
         signer: Signer,
         *,
         publication: Publication | None = None,
+        renew: Callable[[], Awaitable[Signer]] | None = None,
         look_every_s: float = 1.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
         self._signer = signer
         self._publication = publication
+        self._renew = renew
         self._look_every_s = look_every_s
         self._monotonic = monotonic
         self._signed: dict[str, int] = {}
@@ -76,6 +79,8 @@ class Publisher:
 
     async def _sign(self, heads: list[LogHead], *, at_least: int) -> int:
         count = 0
+        if self._renew is not None:
+            self._signer = await self._renew()
         for head in heads:
             if head.name != SYSTEM_LOG:
                 count += await self._sign_one(head, at_least=at_least)
@@ -118,7 +123,7 @@ class Publisher:
         """A store that is down now is tried again at the next look."""
         try:
             await publish()
-        except StorageUnavailable as error:
+        except (ConfigurationError, StorageUnavailable) as error:
             _logger.warning("no checkpoint could be signed: %s", error.message)
 
 

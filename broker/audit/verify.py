@@ -12,9 +12,10 @@ from typing import Any, cast
 
 import orjson
 
+from broker.audit.absent import Absences
 from broker.audit.checkpoint import BadNote, Checkpoint, Note
 from broker.audit.interface import SYSTEM_LOG, Event, LogHead, LogReader, StoredRecord
-from broker.audit.meaning import Meaning
+from broker.audit.offline import Story
 from broker.audit.payloads import PayloadStore
 from broker.audit.record import FORMAT
 from broker.audit.tiles import WIDTH, GrowingTree
@@ -22,7 +23,6 @@ from broker.audit.tiles import WIDTH, GrowingTree
 Progress = Callable[[str, int, int], None]
 """Told now and then: the log's name, its records done, its records in all."""
 _OPENED = Event.LOG_OPENED.value
-_PRUNED = Event.LOG_PRUNED.value
 _TENANT = Event.TENANT_CHECKPOINT.value
 
 
@@ -91,7 +91,8 @@ async def verify(
     found: list[VerifiedLog] = []
     told: list[Checkpoint] = []
     for head in heads:
-        reading = _Reading(head, told)
+        absences = None if payloads is None else Absences(log, head.name, payloads)
+        reading = _Reading(head, told, absences)
         signed = [c for c in outside if c.origin == head.origin]
         reading.expect([c for c in told if c.origin == head.origin])
         signed += reading.believed(await log.checkpoints(head.name), keys)
@@ -104,6 +105,10 @@ async def verify(
             if (record.seq + 1) % WIDTH == 0:
                 reading.tile(await log.tile(head.name, 0, record.seq // WIDTH))
                 progress(head.name, record.seq + 1, head.size)
+                if absences is not None:
+                    await absences.look()
+        if absences is not None:
+            reading.lacks(await absences.unexcused())
         found.append(reading.finish(len(signed)))
         problems += reading.problems
     gone = sorted({c.origin for c in told} - {head.origin for head in heads})
@@ -119,7 +124,7 @@ async def verify(
 class _Reading:
     """One log, read from its first record to its last."""
 
-    def __init__(self, head: LogHead, told: list[Checkpoint]) -> None:
+    def __init__(self, head: LogHead, told: list[Checkpoint], absences: Absences | None) -> None:
         self.problems: list[Problem] = []
         self._head = head
         self._next = 0
@@ -128,10 +133,10 @@ class _Reading:
         self._expected: dict[int, Checkpoint] = {}
         self._signed = 0
         self._broken = False
-        self._meaning = Meaning()
+        self._story = Story(whole=True)
         self._told = told if head.name == SYSTEM_LOG else None
+        self._absences = absences
         self._gone = 0
-        self._pruned = 0
 
     def believed(self, notes: Sequence[str], keys: Sequence[bytes]) -> list[Checkpoint]:
         """The checkpoints among these notes that one of the keys has signed for this log."""
@@ -163,7 +168,7 @@ class _Reading:
             self._report(self._next, f"record {self._next} is missing: the next one is {seq}")
         if not body and seq == self._gone:
             self._gone += 1
-            self._meaning.whole = False
+            self._story.begins_later()
         else:
             if sha256(b"\0" + body).digest() != leaf:
                 self._report(seq, "the record does not have the hash it was stored with")
@@ -180,6 +185,13 @@ class _Reading:
             first = self._next - WIDTH
             self._report(first, f"the hashes kept of the records from {first} on are not theirs")
 
+    def lacks(self, gone: Sequence[int]) -> None:
+        """Report records whose payloads are gone."""
+        for seq in gone:
+            self._report(
+                seq, "what was kept of the call is gone: nobody was erased, and its time is not over"
+            )
+
     def finish(self, checkpoints: int) -> VerifiedLog:
         """Compare the end of the log with its head and with what was signed."""
         root = self._tree.root
@@ -188,9 +200,10 @@ class _Reading:
             self._report(self._next, f"the log ends here, its head counts {self._head.size} records")
         if not self._broken and root != self._head.root:
             self._report(self._signed, "the records from here on do not have the root in the log's head")
-        if self._gone > self._pruned:
-            gone = f"the bodies of records {self._pruned} to {self._gone - 1} are gone"
-            self._report(self._pruned, f"{gone}, and no record says why")
+        pruned = self._story.pruned
+        if self._gone > pruned:
+            gone = f"the bodies of records {pruned} to {self._gone - 1} are gone"
+            self._report(pruned, f"{gone}, and no record says why")
         ahead = [size for size in self._expected if size > self._next]
         if ahead:
             self._report(self._next, f"the log ends here, a signed checkpoint covers {max(ahead)} records")
@@ -201,7 +214,7 @@ class _Reading:
             root,
             checkpoints,
             self._signed,
-            self._meaning.open_calls,
+            tuple(self._story.open),
             self._gone,
         )
 
@@ -231,9 +244,9 @@ class _Reading:
                 self._report(seq, what)
         if isinstance(ts, str):
             self._last_ts = ts
-        if known.get("type") == _PRUNED and known.get("what") == "records":
-            self._pruned = max(self._pruned, min(int(known.get("end", 0)), seq))
-        for what in self._meaning.read(seq, known):
+        if self._absences is not None:
+            self._absences.note(seq, known)
+        for what in self._story.read(seq, known):
             self._report(seq, what)
         if self._told is not None and known.get("type") == _TENANT:
             self._tell(seq, known, self._told)

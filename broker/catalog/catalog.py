@@ -90,7 +90,7 @@ class LiveCatalog:
             case Method.COMPLETE:
                 kind = Kind.PROMPT if _refers_to_prompt(call.params) else Kind.TEMPLATE
                 return now.by_name.get((kind, call.name))
-            case Method.CHAT | Method.RESPONSES | Method.EMBED | Method.MESSAGES:
+            case _:  # of models
                 return now.by_name.get((Kind.MODEL, call.name)) or now.by_alias.get((call.method, call.name))
 
     def find_resource(self, uri: str) -> Target | None:
@@ -267,7 +267,7 @@ def _outbound(method: Method, target: Target, params: Json, mount: Mount) -> Jso
         case Method.COMPLETE:
             key = "name" if _refers_to_prompt(params) else "uri"
             return {**params, "ref": {**params["ref"], key: target.upstream_name}}
-        case Method.CHAT | Method.RESPONSES | Method.EMBED | Method.MESSAGES:
+        case _:  # of models
             return {**params, "model": target.upstream_name}
 
 

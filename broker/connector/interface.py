@@ -60,6 +60,8 @@ class Line:
         trace: W3C trace context to pass on (`traceparent`, `tracestate`).
         delegation: a token that says on whose behalf an upstream acts that is an agent itself; it goes
             into `_meta["io.toolbroker/delegation"]` of the request and nowhere else.
+        betas: features of a provider of models that the caller asks for by name; which of them go on, the
+            connector says.
         meter: a connector to models keeps in it what has been used, from the moment the request is out.
     """
 
@@ -72,6 +74,7 @@ class Line:
     log_level: str | None = None
     trace: Mapping[str, str] = field(default_factory=dict[str, str])
     delegation: str | None = field(default=None, repr=False)
+    betas: tuple[str, ...] = ()
     meter: Meter = field(default_factory=Meter)
 
     async def progress(self, done: float, *, total: float | None = None, message: str | None = None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from broker.formats.chat import Chat
 from broker.formats.embeddings import Embeddings
 from broker.formats.interface import Assembly, Delta, Format, Slot
-from broker.formats.messages import Messages
+from broker.formats.messages import Counting, Messages
 from broker.formats.responses import Responses
 from broker.model import Method
 
@@ -18,6 +18,7 @@ FORMATS: Mapping[Method, Format] = {
     Method.RESPONSES: Responses(),
     Method.EMBED: Embeddings(),
     Method.MESSAGES: Messages(),
+    Method.COUNT: Counting(),
 }
 
 __all__ = ["FORMATS", "Assembly", "Delta", "Format", "Slot"]

@@ -113,6 +113,16 @@ def _is_beyond(part: Json) -> bool:
     return part.get("type") in _BEYOND or any(p.get("type") in _BEYOND for p in objects(part.get("content")))
 
 
+class Counting(Messages):
+    """Counts the tokens of a request to Messages; nothing is written."""
+
+    method = Method.COUNT
+
+    def limit(self, params: Json) -> int | None:  # noqa: ARG002 - the port's signature
+        """See `Format`."""
+        return 0
+
+
 class MessagesAssembly:
     """Implements `Assembly`."""
 

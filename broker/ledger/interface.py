@@ -28,7 +28,8 @@ class Budget:
     time, e.g. `day:2026-11-23`, and is kept with what is held, so that a call pays where it began; "" is
     for ever. A rolling window is made of `parts`: `window` ends with the number of the present part, and
     the parts before it count too. `warn` are percentages at which it is recorded that so much is used,
-    `slow_from` the one from which calls are made to wait (None: never).
+    `slow_from` the one from which calls are made to wait (None: never). `turns` is when its window does, in
+    Unix seconds (None: never).
     """
 
     scope: str
@@ -38,6 +39,7 @@ class Budget:
     parts: int = 1
     warn: tuple[int, ...] = ()
     slow_from: int | None = None
+    turns: int | None = None
 
     @property
     def account(self) -> str:

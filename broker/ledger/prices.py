@@ -3,14 +3,19 @@
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from datetime import tzinfo
 
 from broker.ledger.bounds import bound_of, tier_of
 from broker.ledger.interface import Budget, LedgerReader, Override, Quote, Rate, Unit
 from broker.ledger.rules import BudgetRule, BudgetRules
 from broker.ledger.tables import PriceRule, Tables
-from broker.model import Clock, Json, Kind, Method, Principal, Target
+from broker.model import Clock, Json, Kind, Method, MicroUSD, Principal, Target
 
 Overrides = Mapping[tuple[str, str, Unit], Override]
+
+_MOST_TURNS = 1000
+
+COUNTING = "free: tokens are counted, none is written"
 
 
 class Prices:
@@ -39,6 +44,7 @@ class Prices:
         self._ledger = ledger
         self._overrides: Overrides = {}
         self._clock = clock
+        self._turns: dict[tuple[str, tzinfo, str], int | None] = {}
 
     @property
     def rules(self) -> BudgetRules:
@@ -77,6 +83,8 @@ class Prices:
         budgets, rates = self._above(principal, target, address)
         if target.kind is not Kind.MODEL:
             return Quote(target.price, target.price_source, budgets, rates=rates)
+        if method is Method.COUNT:
+            return Quote(MicroUSD(0), COUNTING, budgets, rates=rates)
         request = params or {}
         tariff = self._tables.tariff(target, tier_of(request))
         bound = bound_of(method, request, target, tariff)
@@ -123,7 +131,10 @@ class Prices:
             now, zone = self._clock(), self._rules.zone(principal.organisation)
             for rule in self._rules.budgets:
                 window = rule.window.at(now, zone)
-                budgets += [b for scope in rule.scope.of(names) for b in self._budgets(rule, scope, window)]
+                turns = self._turn(rule, window, now, zone)
+                budgets += [
+                    b for scope in rule.scope.of(names) for b in self._budgets(rule, scope, window, turns)
+                ]
             for rate in self._rules.rates:
                 rates += [Rate(scope, rate.interval_us, rate.burst) for scope in rate.scope.of(names)]
         return tuple(budgets), tuple(rates)
@@ -134,7 +145,16 @@ class Prices:
             return ""
         return self._digest(address.encode())[:16]
 
-    def _budgets(self, rule: BudgetRule, scope: str, window: str) -> Iterable[Budget]:
+    def _turn(self, rule: BudgetRule, window: str, now: float, zone: tzinfo) -> int | None:
+        """When a window ends; worked out once for each, for that takes longer than all the rest."""
+        key = rule.window.name, zone, window
+        if key not in self._turns:
+            if len(self._turns) >= _MOST_TURNS:
+                self._turns.clear()
+            self._turns[key] = rule.window.turns(now, zone)
+        return self._turns[key]
+
+    def _budgets(self, rule: BudgetRule, scope: str, window: str, turns: int | None) -> Iterable[Budget]:
         for unit, cap in rule.caps.items():
             other = self._overrides.get((scope, rule.window.name, unit))
             in_force = other is not None and self._clock() < other.until
@@ -146,6 +166,7 @@ class Prices:
                 rule.window.parts,
                 rule.warn,
                 rule.slow_from,
+                turns,
             )
 
 

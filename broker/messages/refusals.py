@@ -3,7 +3,15 @@
 from collections.abc import Iterator
 from typing import Any, cast
 
-from broker.errors import Because, BrokerError, NotDeclared, PendingApproval, RateLimited, UpstreamRefused
+from broker.errors import (
+    Because,
+    BrokerError,
+    BudgetExceeded,
+    NotDeclared,
+    PendingApproval,
+    RateLimited,
+    UpstreamRefused,
+)
 from broker.model import Json
 
 
@@ -42,6 +50,9 @@ def _made(kind: type[BrokerError], fields: Json) -> BrokerError:
     if kind is RateLimited:
         after = fields.get("retry_after_s")
         return RateLimited(message, retry_after_s=after if isinstance(after, int) else 0, hint=hint)
+    if kind is BudgetExceeded:
+        after = fields.get("retry_after_s")
+        return BudgetExceeded(message, retry_after_s=after if isinstance(after, int) else None, hint=hint)
     return kind(message, hint=hint)
 
 

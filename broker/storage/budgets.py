@@ -19,28 +19,25 @@ class Use(NamedTuple):
     spent: int
     held: int
 
-    @property
-    def all(self) -> int:
-        """Spent and held."""
-        return self.spent + self.held
+
+def used(budget: Budget, balance_of: Callable[[str], Balance]) -> int:
+    """What of a budget is spent and held together in its window."""
+    accounts = budget.accounts
+    if len(accounts) == 1:
+        _, spent, held = balance_of(accounts[0])
+        return spent + held
+    return sum([balance.spent + balance.held for balance in map(balance_of, accounts)])
 
 
 def use_of(budget: Budget, balance_of: Callable[[str], Balance]) -> Use:
-    """What of a budget is spent and held in its window."""
-    accounts = budget.accounts
-    if len(accounts) == 1:
-        balance = balance_of(accounts[0])
-        return Use(balance.spent, balance.held)
-    spent = held = 0
-    for account in accounts:
-        _, more_spent, more_held = balance_of(account)
-        spent += more_spent
-        held += more_held
-    return Use(spent, held)
+    """What of a budget is spent and held in its window, apart."""
+    balances = [balance_of(account) for account in budget.accounts]
+    return Use(sum(balance.spent for balance in balances), sum(balance.held for balance in balances))
 
 
-def check(quote: Quote, balance_of: Callable[[str], Balance]) -> None:
-    """Refuse a quote that does not fit under every cap. What a call does not cost always fits.
+def check(quote: Quote, balance_of: Callable[[str], Balance], now: int) -> None:
+    """Refuse a quote that does not fit under every cap. What a call does not cost always fits; `now` is in
+    Unix microseconds.
 
     Raises:
         BudgetExceeded: some `spent + held + amount` would exceed its cap.
@@ -49,9 +46,8 @@ def check(quote: Quote, balance_of: Callable[[str], Balance]) -> None:
         amount = quote.of(budget.unit)
         if budget.cap is None or amount <= 0:
             continue
-        use = use_of(budget, balance_of)
-        if use.all + amount > budget.cap:
-            raise _exceeded(budget, budget.cap, use, amount)
+        if used(budget, balance_of) + amount > budget.cap:
+            raise _exceeded(budget, budget.cap, use_of(budget, balance_of), amount, now)
 
 
 def check_rates(quote: Quote, on_time: Callable[[str], int], now: int) -> None:
@@ -89,13 +85,16 @@ def level(budget: Budget, used: int) -> int:
     return max((w for w in budget.warn if used * _ALL >= w * budget.cap), default=0)
 
 
-def _exceeded(budget: Budget, cap: int, use: Use, amount: int) -> BudgetExceeded:
+def _exceeded(budget: Budget, cap: int, use: Use, amount: int, now: int) -> BudgetExceeded:
     kind, _, name = budget.scope.partition(":")
     during = f" in this {budget.window.partition(':')[0]}" if budget.window else ""
     waiting_helps = use.spent + amount <= cap
+    again: int | None = None
     if waiting_helps:
+        again = 1
         hint = "try again when calls in flight have ended"
     elif budget.window:
+        again = None if budget.turns is None else max(1, budget.turns - now // _MICRO)
         hint = f"wait for the next window, or ask an operator to raise the cap of {kind} `{name}`"
     else:
         hint = f"ask an operator to raise the cap of {kind} `{name}`"
@@ -104,6 +103,7 @@ def _exceeded(budget: Budget, cap: int, use: Use, amount: int) -> BudgetExceeded
         f"{kind} `{name}` has spent {say(use.spent)} and holds {say(use.held)} of {say(cap)} {noun}{during};"
         f" this call may cost {say(amount)}",
         hint=hint,
+        retry_after_s=again,
         because=(Because(f"budget/{budget.account}", f"a cap of {say(cap)} {noun}"),),
     )
 

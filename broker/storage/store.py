@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from broker.allowances import AllowanceStore
+from broker.audit.feeds.following import FeedStore
 from broker.audit.interface import Log
 from broker.audit.payloads import PayloadStore
 from broker.backups import BackupStore
@@ -35,6 +36,7 @@ class Store:
     operators: OperatorKeeper
     pins: PinStore
     allowances: AllowanceStore
+    feeds: FeedStore
     log: Log
     ledger: LedgerReader
     signals: Signals

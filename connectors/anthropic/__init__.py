@@ -29,6 +29,7 @@ class Anthropic(Provider):
 
     settings: type[BaseModel] = AnthropicSettings
     methods: ClassVar[Sequence[Method]] = (Method.MESSAGES,)
+    beta: ClassVar[str] = "anthropic-beta"
 
     def credentials(self, key: str) -> Mapping[str, str]:
         """As its SDK shows it."""

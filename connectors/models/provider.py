@@ -31,6 +31,8 @@ class Provider:
 
     settings: type[BaseModel] = ModelSettings
     methods: ClassVar[Sequence[Method]]
+    beta: ClassVar[str]
+    """The header that names features on trial."""
 
     def __init__(self) -> None:
         self._http: ModelHttp | None = None
@@ -84,7 +86,11 @@ class Provider:
         form, params = FORMATS[request.method], request.params
         path = f"/{request.method}"
         body = with_usage(request.method, params)
-        async with http.asked("POST", path, body, line.trace) as response:
+        betas = chosen.passed(line.betas)
+        headers = {**line.trace, **({self.beta: ",".join(betas)} if betas else {})}
+        async with http.asked("POST", path, body, headers) as response:
+            if request.method is Method.COUNT:
+                return Answer(await http.whole(response), MicroUSD(0))
             if params.get("stream") is not True:
                 answer = await http.whole(response)
                 return Answer(answer, _cost(answer) if chosen.reports_cost else None, form.usage(answer))

@@ -1,6 +1,7 @@
 """Which provider of models, and what is known of its models? A connector's section in `broker.toml`."""
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
@@ -59,6 +60,11 @@ class ModelSettings(BaseModel):
     models: dict[str, ModelFacts] = Field(
         default_factory=dict, description="the models to offer; none: those that it lists itself"
     )
+    betas: tuple[str, ...] = Field(
+        default=(),
+        description="features on trial that callers may ask for in `anthropic-beta` or `openai-beta`; `*`"
+        " stands for any text. What else they ask for is not passed on",
+    )
     reports_cost: bool = Field(
         default=False, description="whether `usage.cost` of its answers is what it charges, in USD"
     )
@@ -87,6 +93,10 @@ class ModelSettings(BaseModel):
         """Where it is asked, in turn."""
         return [address.rstrip("/") for address in (self.url, *self.fallbacks)]
 
+    def passed(self, betas: Sequence[str]) -> list[str]:
+        """Those of the features that callers ask for which may be asked of the provider."""
+        return [beta for beta in betas if any(fnmatchcase(beta, allowed) for allowed in self.betas)]
+
     def offered(self, listed: Sequence[Json], methods: Sequence[Method]) -> list[Json]:
         """The models, as an offer holds them.
 
@@ -104,7 +114,7 @@ class ModelSettings(BaseModel):
         model: Json = {
             "id": name,
             "aliases": list(facts.aliases),
-            "methods": [method.value for method in facts.methods or _spoken(name, methods)],
+            "methods": [method.value for method in _with_counting(facts.methods or _spoken(name, methods))],
             "limit": self.limit,
             "provider": self.provider or f"{self.url.rstrip('/')}/",
         }
@@ -117,6 +127,11 @@ def _spoken(name: str, methods: Sequence[Method]) -> list[Method]:
     """A model that embeds does nothing else, and one that does not say so in its name does not embed."""
     embeds = "embed" in name.lower()
     return [method for method in methods if (method is Method.EMBED) == embeds]
+
+
+def _with_counting(methods: Sequence[Method]) -> Sequence[Method]:
+    """Who speaks Messages counts the tokens of them too."""
+    return [*methods, Method.COUNT] if Method.MESSAGES in methods else methods
 
 
 def _first(listed: Json, *keys: str) -> int | None:

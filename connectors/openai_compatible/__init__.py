@@ -47,6 +47,7 @@ class OpenAiCompatible(Provider):
 
     settings: type[BaseModel] = OpenAiSettings
     methods: ClassVar[Sequence[Method]] = (Method.CHAT, Method.RESPONSES, Method.EMBED)
+    beta: ClassVar[str] = "OpenAI-Beta"
 
     def credentials(self, key: str) -> Mapping[str, str]:
         """As a bearer token; Azure and OpenAI both take that."""

@@ -265,3 +265,25 @@ async def test_its_client_learns_that_a_token_is_bound(tmp_path):
             "DPoP",
             {"jkt": EC.thumbprint()},
         )
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "DPoP"])
+async def test_a_bound_token_asks_no_model_without_a_proof_for_that_very_address(tmp_path, scheme):
+    async with world(tmp_path) as w:
+        token = await w.token()
+        body = {"model": "absent", "messages": []}
+
+        async def ask(*proofs, **headers):
+            told = [("authorization", f"{scheme} {token}"), *(("dpop", proof) for proof in proofs)]
+            return await w.client.post("/v1/chat/completions", json=body, headers=[*told, *headers.items()])
+
+        here = {"htu": w.resource.removesuffix("/mcp") + "/v1/chat/completions"}
+        assert (await ask()).status_code == 401
+        assert (await ask(w.proof(token=token))).status_code == 401  # made for /mcp
+        assert (await ask(w.proof(key=ED, algorithm="EdDSA", token=token, claims=here))).status_code == 401
+        good = w.proof(token=token, claims=here)
+        let_in = await ask(good)
+        assert let_in.status_code == (404 if scheme == "DPoP" else 401)  # 404: no such model
+        assert (await ask(good)).status_code == 401  # a proof serves once
+        stolen = await w.client.post("/v1/chat/completions", json=body, headers={"x-api-key": token})
+        assert stolen.status_code == 401

@@ -67,6 +67,26 @@ async def test_a_payload_that_was_altered_is_named_and_never_shown(tmp_path: Pat
         assert await problems(store) == [("acme", 1)]
 
 
+async def test_a_payload_that_was_deleted_is_named(tmp_path: Path):
+    async with opened(tmp_path) as store:
+        await said(store, "c1")
+        await said(store, "c2")
+        ((gone,),) = sql(tmp_path, "select min(id) from payload")
+        sql(tmp_path, "delete from payload where id = ?", gone)
+        sql(tmp_path, "delete from payload_subject where payload = ?", gone)
+        assert await problems(store) == [("acme", 1)]
+
+
+async def test_the_erasure_of_somebody_else_is_no_reason_for_a_payload_to_be_gone(tmp_path: Path):
+    async with opened(tmp_path) as store:
+        await said(store, "c1")
+        await said(store, "c2", "bela@firma-k.hu")
+        await Payloads(store.payloads).erase(ANNA, log=None, by="dana", basis="art. 17")
+        assert await problems(store) == []
+        sql(tmp_path, "delete from payload")
+        assert await problems(store) == [("acme", 3), ("acme", 4)]
+
+
 async def test_a_payload_of_another_call_cannot_take_its_place(tmp_path: Path):
     async with opened(tmp_path) as store:
         await said(store, "c1")

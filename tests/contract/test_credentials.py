@@ -7,6 +7,7 @@ import pytest
 from broker.credentials import Credentials
 from broker.errors import Conflict, InvalidRequest, UnknownTarget
 from broker.identity.interface import AgentKey, KeyAddress, KeyState, KeyUse, Secret, StoredKey
+from broker.identity.keys import LogKeys, new_log_key
 from broker.model import AgentId
 from broker.storage.store import Store
 from tests.contract.conftest import Backend
@@ -216,3 +217,21 @@ async def test_a_rotation_that_names_the_active_key_happens_once(store: Store):
         await rotate_key(signing("k4"), now=101, until=201, by="dana", active="k1")
     assert await states(store) == before
     assert len([record async for record in records(store, "system")]) == 2
+
+
+async def test_a_rotated_key_of_checkpoints_keeps_its_public_half_for_ever_and_nothing_more(store: Store):
+    keys = LogKeys(store.keys, lambda: 100.0)
+    await keys.refresh()
+    before, signed = keys.all[0], keys.active.sign(b"note")
+    await Credentials(store.credentials).rotate_log_key(new_log_key(100), keys.stored, now=100, by="dana")
+    with pytest.raises(Conflict, match="is not the active key"):
+        await Credentials(store.credentials).rotate_log_key(new_log_key(100), keys.stored, now=100, by="erik")
+    await keys.refresh()
+    after, retired = keys.all
+    assert (retired.public, retired.until) == (before.public, 100)
+    assert after.public != before.public
+    assert keys.active.sign(b"note") != signed
+    kept = await store.keys.keys(KeyUse.CHECKPOINTS, lambda: new_log_key(0))
+    assert ['"d"' in key.material for key in kept if key.kid == retired.kid] == [False]
+    body = await facts(store)
+    assert (body["type"], body["use"], body["retired"]) == ("keys.rotated", "checkpoints", retired.kid)

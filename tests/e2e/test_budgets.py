@@ -54,6 +54,15 @@ async def test_an_agent_that_calls_too_fast_is_told_when_to_come_back(tmp_path: 
         assert error["hint"].startswith("wait 3")
 
 
+async def test_an_agent_without_money_is_told_when_its_window_turns(tmp_path: Path):
+    text = 'budgets:\n  - {scope: "agent:tester", window: hour, calls: 1}\n'
+    async with agent_for(connector, policies=policies(tmp_path, text)) as agent:
+        assert not (await say(agent)).is_error
+        error = content(await say(agent))["error"]
+    assert error["code"] == "over_budget"
+    assert 0 < error["retry_after_s"] <= 3600
+
+
 async def test_calls_from_one_address_keep_to_its_rate_and_the_address_is_not_in_the_books(tmp_path: Path):
     text = 'rates:\n  - {scope: "address:*", calls: 1, per: hour}\n'
     async with agent_for(connector, policies=policies(tmp_path, text)) as agent:

@@ -154,6 +154,7 @@ def test_anthropic_streams_calls_tools_and_parses(anthropic: dict[str, Any]) -> 
     assert anthropic["tools"] == [["tool_use", "weather", {"city": "Paris"}]] * 2
     assert anthropic["parsed"] == CITY
     assert anthropic["limited"] == ["1 2 3", "max_tokens"]
+    assert anthropic["counted"] == [4, "0"]
     assert anthropic["models"] == ["anthropic__large-1"]
 
 

@@ -277,6 +277,19 @@ async def test_a_refusal_of_the_provider_comes_with_its_status_and_words(
         assert await at.balance() == (0, 0)
 
 
+async def test_counting_tokens_is_free_and_recorded_even_where_there_is_no_money(
+    tmp_path: Path, provider: str
+) -> None:
+    async with desk(tmp_path, provider, cap=0) as at:
+        asked = body(Method.MESSAGES, "how long is this?", None)
+        released = await at.ask(Method.COUNT, asked)
+        assert (released.body, released.cost) == ({"input_tokens": 4}, 0)
+        intent, outcome = await at.log()
+    assert intent["what"]["method"] == "messages/count_tokens"
+    assert intent["spend"]["price"] == "free: tokens are counted, none is written"
+    assert (outcome["outcome"], outcome["cost"]) == ("ok", 0)
+
+
 async def test_a_format_that_the_provider_does_not_speak_is_refused_with_those_that_it_does(
     tmp_path: Path, provider: str
 ) -> None:

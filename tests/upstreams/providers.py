@@ -54,6 +54,7 @@ class Provider:
                 Route("/v1/chat/completions", self._serving(openai.Chat), methods=["POST"]),
                 Route("/v1/responses", self._serving(openai.Responses), methods=["POST"]),
                 Route("/v1/messages", self._serving(anthropic.Messages), methods=["POST"]),
+                Route("/v1/messages/count_tokens", self._count, methods=["POST"]),
                 Route("/v1/embeddings", self._embeddings, methods=["POST"]),
                 Route("/control/requests", self._asked),
                 Route("/control/answers", self._answered),
@@ -106,6 +107,12 @@ class Provider:
 
     async def _models(self, _: Request) -> Response:
         return Json({"object": "list", "data": [openai.model(name) for name in MODELS]})
+
+    async def _count(self, request: Request) -> Response:
+        body = await self._read(request)
+        if refused := self._refusal(request, body):
+            return _error(anthropic.Messages, *refused)
+        return Json({"input_tokens": anthropic.Messages.asked({**body, "max_tokens": 1}).read})
 
     async def _embeddings(self, request: Request) -> Response:
         body = await self._read(request)

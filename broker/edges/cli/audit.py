@@ -17,7 +17,7 @@ from broker.errors import ConfigurationError
 if TYPE_CHECKING:
     from broker.model import Json
 
-app = noun("The log: verify, prove, export, checkpoint, keys.")
+app = noun("The log: verify, prove, export, feeds, checkpoint, keys.")
 
 Kept = Annotated[
     list[Path] | None,
@@ -37,10 +37,9 @@ def verify(
     kept = [note for path in checkpoint or [] for note in kept_notes(path)]
 
     async def check(office: Office) -> Report:
-        key = office.keys.checkpoint.public_key().public_bytes_raw()
-        store = office.store
+        store, trusted = office.store, office.keys.log.public
         with progress() as told:
-            return await verified(store.log, keys=[key], kept=kept, payloads=store.payloads, progress=told)
+            return await verified(store.log, keys=trusted, kept=kept, payloads=store.payloads, progress=told)
 
     report = on_the_state(ctx, configured(config).settings, check)
     output = Output(as_json=as_json)
@@ -110,16 +109,49 @@ def checkpoint(
 
 @app.command()
 def keys(ctx: typer.Context, config: Config = None, as_json: AsJson = False) -> None:
-    """The key that signs each log's checkpoints, as others pin it (C2SP signed-note verifier key)."""
+    """The keys of each log's checkpoints, as others pin them (C2SP signed-note verifier key).
+
+    Those that were rotated come last: what they signed still verifies.
+    """
     from broker.audit.checkpoint import verifier_key
 
-    async def look(office: Office) -> list[tuple[str, str]]:
-        public = signer_of(office).public
-        return [(head.name, verifier_key(head.origin, public)) for head in await office.store.log.logs()]
+    async def look(office: Office) -> "list[Json]":
+        return [
+            {
+                "log": head.name,
+                "key": verifier_key(head.origin, key.public),
+                "from": key.created_at,
+                "until": key.until,
+            }
+            for key in office.keys.log.all
+            for head in await office.store.log.logs()
+        ]
 
     found = on_the_state(ctx, configured(config).settings, look)
-    data = [{"log": name, "key": key} for name, key in found]
-    Output(as_json=as_json).item(data, "\n".join(key for _, key in found))
+    Output(as_json=as_json).item(found, "\n".join(str(one["key"]) for one in found))
+
+
+@app.command()
+def feeds(ctx: typer.Context, config: Config = None, as_json: AsJson = False) -> None:
+    """The continuous exports of the settings: where each goes, and how many records it is behind."""
+    from broker.audit.feeds.following import behind
+
+    settings = configured(config).settings
+
+    async def look(office: Office) -> list[dict[str, object]]:
+        heads, store = await office.store.log.logs(), office.store.feeds
+        return [
+            {
+                "feed": name,
+                "format": feed.format,
+                "to": str(feed.url or feed.file),
+                "behind": behind(heads, await store.delivered(name)),
+            }
+            for name, feed in settings.audit.feeds.items()
+        ]
+
+    found = on_the_state(ctx, settings, look)
+    Output(as_json=as_json).rows(("feed", "format", "to", "behind"), found, empty="no feeds")
 
 
 def _write(path: Path, text: str) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from broker.allowances import Allowances
+    from broker.audit.feeds.following import FeedStore
     from broker.audit.interface import Log
     from broker.audit.payloads import PayloadStore
     from broker.backups import BackupStore
@@ -53,6 +54,11 @@ class Store(Protocol):
     @property
     def operators(self) -> "OperatorStore":
         """The operators."""
+        ...
+
+    @property
+    def feeds(self) -> "FeedStore":
+        """How far continuous exports were delivered."""
         ...
 
     @property

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from broker.edges.cli.composition import Office, configured, on_the_state
-from broker.edges.cli.kept import OneLog, chosen_heads, new_file, progress, signer_of
+from broker.edges.cli.kept import OneLog, chosen_heads, new_file, past_keys, progress, signer_of
 from broker.edges.cli.options import AsJson, Config
 from broker.edges.cli.output import Output
 from broker.errors import InvalidRequest
@@ -82,7 +82,13 @@ def export(
         signed = [(head, await newest_note(office.store.log, signer, head)) for head in heads]
         with progress() as told:
             return await exported(
-                office.store.log, signed, target(out), public=signer.public, wanted=wanted, progress=told
+                office.store.log,
+                signed,
+                target(out),
+                public=signer.public,
+                wanted=wanted,
+                progress=told,
+                past=past_keys(office),
             )
 
     counts = on_the_state(ctx, configured(config).settings, work)

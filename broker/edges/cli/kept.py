@@ -14,7 +14,7 @@ from broker.errors import ConfigurationError, UnknownTarget
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from broker.audit.checkpoint import Signer
+    from broker.audit.checkpoint import PastKey, Signer
     from broker.audit.export import Progress
     from broker.audit.interface import LogHead
 
@@ -58,6 +58,14 @@ def signer_of(office: Office) -> "Signer":
     from broker.audit.checkpoint import Signer
 
     return Signer(office.keys.checkpoint)
+
+
+def past_keys(office: Office) -> "list[PastKey]":
+    """The keys that signed checkpoints before the present one."""
+    from broker.audit.checkpoint import PastKey
+
+    past = office.keys.log.all[1:]
+    return [PastKey(key.public, key.created_at, key.until or key.created_at) for key in past]
 
 
 def kept_notes(path: Path) -> list[str]:

@@ -76,7 +76,7 @@ async def _prove(office: Office, call: str, older: Sequence[str], receipt: "Json
     head, records = await _found(office, call)
     note = await newest_note(office.store.log, signer_of(office), head)
     checkpoint = Note.parse(note).checkpoint
-    since, wrong = _believed(older, head, signer_of(office).public)
+    since, wrong = _believed(older, head, office.keys.log.public)
     proof = await proven(office.store.log, head.name, records, checkpoint, since)
     if receipt is not None:
         wrong += receipt_problems(receipt, head.name, records, checkpoint.size)
@@ -95,7 +95,9 @@ async def _found(office: Office, call: str) -> "tuple[LogHead, list[StoredRecord
     raise UnknownTarget(f"the log holds no call `{call}`", hint="`broker calls tail` shows the newest")
 
 
-def _believed(older: Sequence[str], head: "LogHead", public: bytes) -> "tuple[list[Checkpoint], list[str]]":
+def _believed(
+    older: Sequence[str], head: "LogHead", public: Sequence[bytes]
+) -> "tuple[list[Checkpoint], list[str]]":
     """Of the kept notes those of this log, and what is wrong with them."""
     from broker.audit.checkpoint import BadNote, Note
 
@@ -109,7 +111,7 @@ def _believed(older: Sequence[str], head: "LogHead", public: bytes) -> "tuple[li
             continue
         if note.checkpoint.origin != head.origin:
             continue
-        if note.verified_by([public]):
+        if note.verified_by(public):
             good.append(note.checkpoint)
         else:
             wrong.append(f"the checkpoint at {note.checkpoint.size} is not signed by this deployment")

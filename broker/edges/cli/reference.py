@@ -36,11 +36,7 @@ def settings_page() -> str:
         "",
         *_table("Top of the file", Settings),
     ]
-    for name, info in Settings.model_fields.items():
-        section = _section(info.annotation)
-        if section is not None:
-            many = get_origin(info.annotation) is dict
-            lines += ["", *_table(f"`[{name}.NAME]`" if many else f"`[{name}]`", section)]
+    lines += _sections(Settings, "")
     return "\n".join(lines) + "\n"
 
 
@@ -82,6 +78,16 @@ def _table(title: str, section: type[BaseModel]) -> Iterator[str]:
     for name, info in section.model_fields.items():
         if _section(info.annotation) is None:
             yield f"| `{name}` | {_type(info)} | {_default(info)} | {info.description} |"
+
+
+def _sections(model: type[BaseModel], above: str) -> Iterator[str]:
+    for name, info in model.model_fields.items():
+        section = _section(info.annotation)
+        if section is not None:
+            place = f"{above}{name}.NAME" if get_origin(info.annotation) is dict else f"{above}{name}"
+            yield ""
+            yield from _table(f"`[{place}]`", section)
+            yield from _sections(section, f"{place}.")
 
 
 def _section(annotation: object) -> type[Section] | None:

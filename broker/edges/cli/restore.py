@@ -44,8 +44,8 @@ def restore(
     notes = [note for path in checkpoint or [] for note in kept_notes(path)]
 
     async def check(office: Office) -> "Report":
-        key = office.keys.checkpoint.public_key().public_bytes_raw()
-        report = await verify(office.store.log, keys=[key], kept=notes, payloads=office.store.payloads)
+        store, trusted = office.store, office.keys.log.public
+        report = await verify(store.log, keys=trusted, kept=notes, payloads=store.payloads)
         if report.ok:
             await office.journal.restored(by=getpass.getuser(), checked=len(notes))
         return report

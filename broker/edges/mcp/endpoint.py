@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope, Send
 from broker.edges.admission import Admission
 from broker.edges.http import TooLarge, bearer, refusal, too_large
 from broker.edges.mcp.exchange import Exchange
+from broker.edges.mcp.generate import Generating
 from broker.edges.mcp.headers import VERSION, Fields
 from broker.edges.mcp.legacy import Legacy
 from broker.edges.mcp.lists import Lists
@@ -53,13 +54,22 @@ class McpEndpoint:
         self._resource = settings.resource
         trails = Trails(signals)
         self._switchboard = Switchboard(signals, trails)
-        lists = Lists(pipeline)
+        generating = Generating(pipeline)
+        lists = Lists(pipeline, generating)
         streams = Streams(pipeline, changes, self._switchboard)
-        self._modern = Modern(pipeline, lists, Rounds(sealer), streams, settings.limits)
+        self._modern = Modern(
+            pipeline=pipeline,
+            lists=lists,
+            rounds=Rounds(sealer),
+            streams=streams,
+            generating=generating,
+            limits=settings.limits,
+        )
         sessions = Sessions(sealer, self._switchboard)
         self._legacy = Legacy(
             pipeline=pipeline,
             lists=lists,
+            generating=generating,
             sessions=sessions,
             streams=streams,
             resumption=Resumption(pipeline.identity, trails),

@@ -9,6 +9,7 @@ from broker.edges.mcp.caller import DEFAULT_LEGACY_LEVEL, LEVELS, OpenCaller, Se
 from broker.edges.mcp.capabilities import SERVER_CAPABILITIES
 from broker.edges.mcp.delegated import delegation_in, fallen
 from broker.edges.mcp.exchange import Exchange, accepts
+from broker.edges.mcp.generate import Generating
 from broker.edges.mcp.headers import ROUTING, SESSION, VERSION
 from broker.edges.mcp.lists import LISTS, Lists
 from broker.edges.mcp.resumption import LAST_EVENT_ID, Resumption
@@ -33,7 +34,7 @@ from broker.edges.mcp.wire import (
     encode_result,
 )
 from broker.errors import BrokerError, Denied, Unauthenticated
-from broker.model import CLIENT, Call, Json, Method
+from broker.model import CLIENT, MODEL_METHODS, Call, Json, Method
 from broker.pipeline import Pipeline
 from broker.settings import LimitSettings
 
@@ -54,6 +55,7 @@ class Legacy:
         *,
         pipeline: Pipeline,
         lists: Lists,
+        generating: Generating,
         sessions: Sessions,
         streams: Streams,
         resumption: Resumption,
@@ -62,6 +64,7 @@ class Legacy:
     ) -> None:
         self._pipeline = pipeline
         self._lists = lists
+        self._generating = generating
         self._sessions = sessions
         self._streams = streams
         self._resumption = resumption
@@ -205,6 +208,7 @@ class Legacy:
             reply, session.capabilities, meta, SessionAsks(reply, self._switchboard, session.id)
         )
         call = dispatch.call(exchange, method, told, caller=caller, meta=meta)
+        call = await self._generating.resolved(call)
         with self._switchboard.open_call(session.id, identity, reply.cancel):
             await reply.deliver(
                 self._outcome(call, identity), if_cancelled=Outgoing(encode_error(identity, _CANCELLED))
@@ -223,7 +227,7 @@ class Legacy:
     async def _outcome(self, call: Call, identity: RequestId) -> Outgoing:
         try:
             released = await self._pipeline.call(call)
-            if released.body.get("resultType") == "input_required":
+            if call.method not in MODEL_METHODS and released.body.get("resultType") == "input_required":
                 refuse_rounds(released.body, call.caller.capabilities)
             result = results.released(released, call.method, modern=False)
             return Outgoing(encode_result(identity, result))

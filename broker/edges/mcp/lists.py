@@ -5,6 +5,7 @@ from typing import Final
 import orjson
 
 from broker.edges.mcp.delegated import delegation_in, fallen
+from broker.edges.mcp.generate import Generating
 from broker.edges.mcp.wire import INVALID_PARAMS, Rejected
 from broker.errors import Denied
 from broker.model import Json, Kind, Target
@@ -24,8 +25,9 @@ TTL_MS: Final = 5000
 class Lists:
     """Answers the list methods, from the token alone."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, generating: Generating) -> None:
         self._pipeline = pipeline
+        self._generating = generating
         self._encoded: dict[tuple[Kind, str], tuple[Json, orjson.Fragment]] = {}
         self._version = -1
 
@@ -39,12 +41,16 @@ class Lists:
         kind, key = LISTS[method]
         start = _start(params.get("cursor"))
         try:
-            visible = await self._pipeline.visible(token, kind, delegation_in(params))
+            principal = await self._pipeline.speaker(token, delegation_in(params))
         except Denied as error:
             raise fallen(error) from error
         self._refresh()
-        result: Json = {key: [self._encode(target) for target in visible[start : start + PAGE]]}
-        if start + PAGE < len(visible):
+        visible = self._pipeline.policy.visible(principal, self._pipeline.catalog.targets(kind))
+        more = self._generating.tools(principal) if kind is Kind.TOOL else []
+        listed = [*visible[start : start + PAGE], *more[max(0, start - len(visible)) :]][:PAGE]
+        shown = [self._encode(one) if isinstance(one, Target) else one for one in listed]
+        result: Json = {key: shown}
+        if start + PAGE < len(visible) + len(more):
             result["nextCursor"] = str(start + PAGE)
         return result
 

@@ -7,6 +7,7 @@ from broker.edges.mcp import dispatch, results
 from broker.edges.mcp.caller import OpenCaller
 from broker.edges.mcp.capabilities import EXTENSIONS, SERVER_CAPABILITIES
 from broker.edges.mcp.exchange import Exchange
+from broker.edges.mcp.generate import Generating
 from broker.edges.mcp.headers import VERSION, ParamHeaders, check_envelope, unsupported
 from broker.edges.mcp.lists import LISTS, TTL_MS, Lists
 from broker.edges.mcp.rounds import Rounds
@@ -42,12 +43,20 @@ class Modern:
     """Serves clients that send the envelope with every request."""
 
     def __init__(
-        self, pipeline: Pipeline, lists: Lists, rounds: Rounds, streams: Streams, limits: LimitSettings
+        self,
+        *,
+        pipeline: Pipeline,
+        lists: Lists,
+        rounds: Rounds,
+        streams: Streams,
+        generating: Generating,
+        limits: LimitSettings,
     ) -> None:
         self._pipeline = pipeline
         self._lists = lists
         self._rounds = rounds
         self._streams = streams
+        self._generating = generating
         self._limits = limits
         self._param_headers = ParamHeaders()
 
@@ -106,7 +115,8 @@ class Modern:
         told = dispatch.asked(method, params)
         passed = self._rounds.resume(exchange.principal, method, told)
         call = dispatch.call(exchange, method, passed, caller=caller, meta=meta)
-        if method is Method.CALL_TOOL:
+        call = await self._generating.resolved(call)
+        if call.method is Method.CALL_TOOL:
             self._check_param_headers(exchange, call)
         await reply.deliver(self._outcome(exchange, call, identity, told))
 

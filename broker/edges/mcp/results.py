@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Any, Final, cast
 
 from broker.edges import translate
+from broker.edges.mcp import generate
 from broker.edges.mcp.stream import Outgoing
 from broker.edges.mcp.wire import (
     INTERNAL_ERROR,
@@ -17,7 +18,7 @@ from broker.edges.mcp.wire import (
 )
 from broker.errors import BrokerError, UnknownTarget
 from broker.ledger.interface import Notice
-from broker.model import Json, Method
+from broker.model import MODEL_METHODS, Json, Method
 from broker.pipeline import Released
 
 SERVER_INFO: Final[Json] = {
@@ -30,7 +31,7 @@ _OWN: Final = "io.toolbroker/"
 
 
 def released(answer: Released, method: Method, *, modern: bool) -> Json:
-    """The result of a call, as the upstream gave it, with the broker's own `_meta`."""
+    """The result of a call, as the upstream gave it, with the broker's own `_meta`; a model's as a tool's."""
     receipt = answer.receipt
     proof = (
         {"log": receipt.log, "index": receipt.index, "leaf": receipt.leaf, "size": receipt.size}
@@ -45,7 +46,8 @@ def released(answer: Released, method: Method, *, modern: bool) -> Json:
         told["io.toolbroker/call"]["repeats"] = answer.repeats
     if answer.notices:
         told["io.toolbroker/budget"] = [_notice(notice) for notice in answer.notices]
-    body = _with_meta(answer.body, told, modern=modern)
+    given = generate.result(answer, method) if method in MODEL_METHODS else answer.body
+    body = _with_meta(given, told, modern=modern)
     if modern:
         body.setdefault("resultType", "complete")
         if method is Method.READ_RESOURCE and body["resultType"] == "complete":
@@ -64,7 +66,8 @@ def complete(body: Json, *, ttl_ms: int | None = None) -> Json:
 
 def refused(error: BrokerError, method: str, params: Json, identity: RequestId, *, modern: bool) -> Outgoing:
     """A refusal, for whoever can do something about it: the model as a result, the host as an error."""
-    if method == Method.CALL_TOOL and translate.wire(error).audience is translate.Audience.MODEL:
+    tool = method == Method.CALL_TOOL or method in MODEL_METHODS
+    if tool and translate.wire(error).audience is translate.Audience.MODEL:
         cause = {"parent": error.parent_call, "root": error.root_call or error.call_id}
         told = _told(error.call_id, cause, error.cost_micro_usd, error.receipt)
         body = _with_meta(translate.tool_result(error), told, modern=modern)

@@ -29,6 +29,7 @@ LIST_CHANGED: Final = {
     "resource": "notifications/resources/list_changed",
     "template": "notifications/resources/list_changed",
     "prompt": "notifications/prompts/list_changed",
+    "model": "notifications/tools/list_changed",  # they are arguments of a tool
 }
 RESOURCE_UPDATED: Final = "notifications/resources/updated"
 MOST_STREAMS: Final = 1000

@@ -9,12 +9,14 @@ from starlette.types import Receive, Scope
 from broker.edges.http import bearer, read_body
 from broker.edges.nesting import DEEPEST, too_deep
 from broker.errors import InvalidRequest, Unauthenticated
-from broker.model import DELEGATION, TASK, Json
+from broker.model import BETAS, DELEGATION, TASK, Json
 
 HEADERS: Final = {
     b"toolbroker-delegation": DELEGATION,
     b"toolbroker-parent-call": "io.toolbroker/parent_call",
     b"toolbroker-task": TASK,
+    b"anthropic-beta": BETAS,
+    b"openai-beta": BETAS,
     b"traceparent": "traceparent",
     b"tracestate": "tracestate",
 }

@@ -82,7 +82,7 @@ def for_anthropic(error: BrokerError) -> Failure:
 
 
 def _failure(error: BrokerError, status: int, body: Json) -> Failure:
-    retry = error.retry_after_s if isinstance(error, errors.RateLimited) else None
+    retry = error.retry_after_s if isinstance(error, errors.RateLimited | errors.BudgetExceeded) else None
     refused = isinstance(error, errors.UpstreamRefused) and status in {408, 409, 429, 503, 529}
     return Failure(status, body, refused or isinstance(error, _AGAIN), retry)
 

@@ -160,6 +160,10 @@ class Messages:
         return named(failure.body)
 
 
+class Counting(Messages):
+    """How many tokens a request to Messages has: never streamed."""
+
+
 def _pieces(block: Json) -> tuple[Json, list[Json]]:
     """A block as it begins, and what fills it."""
     match block.get("type"):
@@ -181,4 +185,5 @@ FORMATS: Final[dict[Method, Format]] = {
     Method.RESPONSES: Responses(),
     Method.EMBED: Embeddings(),
     Method.MESSAGES: Messages(),
+    Method.COUNT: Counting(),
 }

@@ -61,7 +61,7 @@ class Accounts:
             BudgetExceeded: some cap does not hold the quote.
         """
         budgets.check_rates(quote, self.counted, now)
-        budgets.check(quote, self._balance)
+        budgets.check(quote, self._balance, now)
 
     def held_by(self, call: str) -> Held | None:
         """What an open call holds; None if it is not open."""
@@ -73,8 +73,15 @@ class Accounts:
         held = Held(quote.amount, tuple((a, unit, quote.of(unit)) for a, unit in units.items()))
         self._all_open()[call] = held
         self._opened[call] = intent, held
+        balances, changed = (
+            self._balances,
+            self._changed,
+        )  # in here nothing is looked up twice: every call waits
         for account, _, amount in held.parts:
-            self._add(account, spent=0, held=amount)
+            if amount:
+                _, spent, before = balances.get(account) or self._balance(account)
+                balances[account] = Balance(account, spent, before + amount)
+                changed.add(account)
         for rate in quote.rates:
             self._set(rate.account, after(rate, self.counted(rate.account), now))
 
@@ -83,8 +90,13 @@ class Accounts:
         held = self._all_open().pop(call)
         if self._opened.pop(call, None) is None:
             self._closed.append((call,))
+        balances, changed = self._balances, self._changed
         for account, unit, amount in held.parts:
-            self._add(account, spent=settlement.of(unit, amount), held=-amount)
+            cost = settlement.of(unit, amount)
+            if cost or amount:
+                _, spent, before = balances.get(account) or self._balance(account)
+                balances[account] = Balance(account, spent + cost, before - amount)
+                changed.add(account)
 
     def notices(self, quote: Quote) -> tuple[tuple[Notice, ...], tuple[tuple[Notice, int], ...]]:
         """What is to be said of the budgets above a call that is held now.
@@ -98,7 +110,7 @@ class Accounts:
         for budget in quote.budgets:
             if budget.cap is None or not (budget.warn or budget.slow_from):
                 continue
-            used = budgets.use_of(budget, self._balance).all
+            used = budgets.used(budget, self._balance)
             notice = budgets.notice(budget, used)
             if notice is None:
                 continue
@@ -165,12 +177,6 @@ class Accounts:
             if len(self._balances) > _MOST_BALANCES:
                 self._balances.clear()
                 self._levels.clear()
-
-    def _add(self, account: str, *, spent: int, held: int) -> None:
-        if spent or held:
-            was = self._balance(account)
-            self._balances[account] = Balance(account, was.spent + spent, was.held + held)
-            self._changed.add(account)
 
     def _set(self, account: str, value: int) -> None:
         self._balances[account] = Balance(account, value, 0)

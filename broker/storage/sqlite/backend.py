@@ -19,6 +19,7 @@ from broker.storage.sqlite.books import Books
 from broker.storage.sqlite.changes import Changes
 from broker.storage.sqlite.connection import connect_reader, connect_writer, prepare, serving
 from broker.storage.sqlite.credentials import SqliteCredentials
+from broker.storage.sqlite.feeds import SqliteFeeds
 from broker.storage.sqlite.first_calls import SqliteFirstCalls
 from broker.storage.sqlite.flow import SqliteFlow
 from broker.storage.sqlite.grants import SqliteGrants
@@ -84,6 +85,7 @@ async def open_store(
                 operators=SqliteOperators(writer, reader),
                 pins=SqlitePins(writer, reader),
                 allowances=SqliteAllowances(writer, reader),
+                feeds=SqliteFeeds(writer, reader),
                 log=SqliteLog(writer, reader, bulk),
                 ledger=SqliteLedger(reader, clock),
                 signals=LocalSignals(),

@@ -260,6 +260,21 @@ class Books:
         if new is not None and leaf is not None:
             self._logs.append(leaf)
 
+    def cosign(self, log: str, size: int, note: str) -> None:
+        """See `CheckpointStore.cosign`."""
+        number = self._logs.number_of(log)
+        self._connection.execute(
+            "update audit_ckpt set note = ? where log = ? and size = ?", (note, number, size)
+        )
+
+    def deliver(self, feed: str, log: str, next_seq: int) -> None:
+        """See `FeedStore.deliver`."""
+        self._connection.execute(
+            "insert into audit_feed values (?, ?, ?)"
+            " on conflict do update set next = max(next, excluded.next)",
+            (feed, log, next_seq),
+        )
+
     def _has_agent(self, agent_id: AgentId) -> bool:
         row = self._connection.execute("select 1 from agent where id = ?", (agent_id,)).fetchone()
         return row is not None

@@ -123,6 +123,22 @@ class CredentialBooks:
             (key.kid, use, key.material, key.created_at, key.state.value),
         )
 
+    def rotate_log_key(self, key: StoredKey, retired: StoredKey, now: int, entry: Entry) -> None:
+        """See `CredentialStore.rotate_log_key`."""
+        run, use = self._connection.execute, key.use.value
+        changed = run(
+            "update broker_key set state = ?, not_after = ?, material = ?"
+            " where kid = ? and use = ? and state = ? returning kid",
+            (KeyState.RETIRING.value, now, retired.material, retired.kid, use, KeyState.ACTIVE.value),
+        ).fetchone()
+        if changed is None:
+            raise Conflict(f"`{retired.kid}` is not the active key", hint="somebody else has rotated it")
+        self._logs.append(entry)
+        run(
+            "insert into broker_key values (?, ?, ?, ?, ?, null)",
+            (key.kid, use, key.material, key.created_at, KeyState.ACTIVE.value),
+        )
+
     def first_use(self, name: bytes, expires_at: int) -> bool:
         """See `ReplayStore.first_use`."""
         if self._connection.execute("select 1 from used_once where id = ?", (name,)).fetchone():

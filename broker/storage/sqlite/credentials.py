@@ -42,6 +42,10 @@ class SqliteCredentials:
         """See `CredentialStore`."""
         await self._writer.run(lambda books: books.credentials.revoke_token(token_id, expires_at, entry))
 
+    async def rotate_log_key(self, key: StoredKey, retired: StoredKey, *, now: int, entry: Entry) -> None:
+        """See `CredentialStore`."""
+        await self._writer.run(lambda books: books.credentials.rotate_log_key(key, retired, now, entry))
+
     async def rotate_key(
         self, key: StoredKey, *, now: int, until: int, entry: Entry, active: str | None = None
     ) -> None:

@@ -119,6 +119,13 @@ class PayloadBooks:
             self._logs.append(entry(found[0].log, [one.part for one in found]))
         return found
 
+    def kept(self, log: str, first: int, end: int) -> frozenset[int]:
+        """See `PayloadStore.kept`."""
+        self._write_now()
+        base = (self._logs.number_of(log) or 0) << SEQ_BITS
+        rows = self._all("select id from payload where id >= ? and id < ?", base | first, base | end)
+        return frozenset(key & SEQ_MASK for (key,) in rows)
+
     def broken(self, after: int, limit: int) -> tuple[list[tuple[str, int]], int | None]:
         """Of the next payloads those that do not hold, and after which to go on; None at the end."""
         self._write_now()

@@ -41,6 +41,10 @@ class SqlitePayloads:
         """See `PayloadStore`. The answer comes after the commit, so the record is durable before it."""
         return await self._writer.run(lambda books: books.payloads.read(call, entry))
 
+    async def kept(self, log: str, first: int, end: int) -> frozenset[int]:
+        """See `PayloadStore`."""
+        return await self._writer.run(lambda books: books.payloads.kept(log, first, end))
+
     async def broken(self) -> AsyncIterator[tuple[str, int]]:
         """See `PayloadStore`. In small steps: calls go on meanwhile."""
         after: int | None = 0

@@ -114,6 +114,10 @@ class SqliteLog:
         """See `CheckpointStore`."""
         await self._writer.run(lambda books: books.save_checkpoint(log, size, note, leaf))
 
+    async def cosign(self, log: str, size: int, note: str) -> None:
+        """See `CheckpointStore`."""
+        await self._writer.run(lambda books: books.cosign(log, size, note))
+
     def _number(self, log: str) -> int | None:
         try:
             row = self._reader.execute("select id from audit_log where name = ?", (log,)).fetchone()

@@ -66,6 +66,12 @@ def limited(client: Anthropic) -> Any:
     return [answer.content[0].text, answer.stop_reason]
 
 
+def counted(client: Anthropic) -> Any:
+    asked = {key: value for key, value in asking("how long is this?").items() if key != "max_tokens"}
+    raw = client.messages.with_raw_response.count_tokens(**asked)
+    return [raw.parse().input_tokens, raw.headers["toolbroker-cost-micro-usd"]]
+
+
 def models(client: Anthropic) -> Any:
     return [model.id for model in client.models.list()]
 
@@ -101,7 +107,7 @@ def errors(client: Anthropic) -> Any:
     }
 
 
-STORIES = (plain, stream, tools, parsed, limited, models, errors)
+STORIES = (plain, stream, tools, parsed, limited, counted, models, errors)
 
 
 def main() -> None:

@@ -401,12 +401,17 @@ def test_the_demo_tells_its_whole_story_and_leaves_nothing_behind(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     story = done.stdout
     assert "denied: `researcher` may not use `git__git_commit`" in story
-    assert "over budget: agent `researcher`" in story
+    assert "66 % of tool:echo__say is used" in story
+    assert "88 % of tool:echo__say is used, so it waited 1296 ms" in story
+    assert "over budget: tool `echo__say` has spent 0.008 and holds 0.00 of 0.009 USD" in story
+    assert "0.000175 USD: 5 tokens read and 17 written" in story
+    assert "to 244 tokens, for the budget holds no more" in story
+    assert "then a valid end; cost 0.002445 USD" in story
     assert "verified" in story
     assert "AWS_ACCESS_KEY_ID=[" in story
     assert "redact" in story
     lines = story.splitlines()
-    assert len(lines) <= 64
+    assert len(lines) <= 90
     assert max(map(len, lines)) <= 100
     assert list(tmp_path.iterdir()) == []
     assert Path(tmp_path).exists()

@@ -353,7 +353,38 @@ async def test_a_body_that_is_too_large_is_not_read(house) -> None:
 
 async def test_what_is_not_here_is_said_in_the_providers_words(house) -> None:
     async with open_models(house) as http:
-        counted = await http.post("messages/count_tokens", json={})
+        counted = await http.post("messages/batches", json={})
         wrong = await http.get("chat/completions")
     assert (counted.status_code, counted.json()["error"]["type"]) == (404, "not_found_error")
     assert (wrong.status_code, "POST" in wrong.json()["error"]["message"]) == (400, True)
+
+
+async def test_features_on_trial_are_handed_on_by_name(house) -> None:
+    asked = []
+
+    async def behave(method, params, line):
+        asked.append(line.betas)
+        return Answer(completion("hi"))
+
+    house.model("small", behave)
+    async with open_models(house) as http:
+        await http.post("messages", json=asking(), headers={"anthropic-beta": "one,two"})
+        await http.post("chat/completions", json=asking(), headers={"openai-beta": "three"})
+        await http.post("chat/completions", json=asking())
+    assert asked == [("one", "two"), ("three",), ()]
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "messages"])
+@pytest.mark.parametrize(
+    ("error", "after"),
+    [
+        (BudgetExceeded("no money left until then", retry_after_s=90), "90"),
+        (BudgetExceeded("no money left"), None),
+        (RateLimited("too soon", retry_after_s=7), "7"),
+    ],
+)
+async def test_who_is_stopped_is_told_when_to_come_back(house, path, error, after) -> None:
+    house.model("small", failing(error))
+    async with open_models(house) as http:
+        refused = await http.post(path, json=asking())
+    assert refused.headers.get("retry-after") == after

@@ -34,6 +34,8 @@ class Place:
     """The demo's folder and what is in it."""
 
     folder: Path
+    model: socket.socket
+    """Where the stand-in for a model listens."""
 
     @property
     def config(self) -> Path:
@@ -56,7 +58,7 @@ def prepare(folder: Path) -> Place:
     Raises:
         ConfigurationError: git or one of the two upstream servers is missing.
     """
-    place = Place(folder)
+    place = Place(folder, socket.create_server(("127.0.0.1", 0)))
     shutil.copytree(story(), folder, dirs_exist_ok=True)
     _make_repository(place.repository)
     document = tomlkit.parse(place.config.read_text(encoding="utf-8"))
@@ -66,6 +68,8 @@ def prepare(folder: Path) -> Place:
     }
     for connector, command in commands.items():
         document["connectors"][connector]["settings"]["command"] = command  # pyright: ignore[reportIndexIssue]
+    port = place.model.getsockname()[1]
+    document["connectors"]["stand-in"]["settings"]["url"] = f"http://127.0.0.1:{port}/v1"  # pyright: ignore[reportIndexIssue]
     place.config.write_text(tomlkit.dumps(document), encoding="utf-8")
     return place
 

@@ -13,11 +13,10 @@ from broker.edges.cli.calls import call_line
 from broker.edges.cli.composition import App, Composition
 from broker.edges.cli.hosts.formats import Registration, command
 from broker.edges.cli.listening import serving
-from broker.edges.cli.output import dollars
 from broker.edges.cli.records import Tail
 from broker.edges.cli.remote.client import http_session
-from broker.edges.cli.tour import scenes
-from broker.edges.cli.tour.cast import CAPS, ROLES, enter
+from broker.edges.cli.tour import budget, model, scenes, stand_in
+from broker.edges.cli.tour.cast import ROLES, enter
 from broker.edges.cli.tour.place import Place
 from broker.edges.cli.tour.screen import Screen
 from broker.settings import Settings
@@ -36,7 +35,11 @@ async def play(
 ) -> None:
     """Tell the story; then serve until Ctrl-C, unless we are to leave."""
     started = time.perf_counter()
-    async with serving(composition, settings, place.folder, listener) as app, http_session() as http:
+    async with (
+        stand_in.listening(place.model),
+        serving(composition, settings, place.folder, listener) as app,
+        http_session() as http,
+    ):
         players = await enter(app, settings.public_url, place, http)
         researcher, maintainer = players["researcher"], players["maintainer"]
         _introduce(screen, app, settings, place, time.perf_counter() - started)
@@ -44,7 +47,8 @@ async def play(
         await scenes.permitted_call(screen, researcher, place)
         await scenes.refused_call(screen, researcher, maintainer, place)
         redacted = await scenes.redacted_secret(screen, researcher, place)
-        await scenes.reached_cap(screen, researcher)
+        await budget.money_runs_out(screen, researcher)
+        await model.asked_model(screen, researcher)
         await scenes.call_record(screen, app, redacted)
         await scenes.verified_log(screen, app)
         if not leave:
@@ -55,12 +59,8 @@ async def play(
 def _introduce(screen: Screen, app: App, settings: Settings, place: Place, took_s: float) -> None:
     screen.title(f"broker {version('mcp-tool-broker')}", "demo: nothing leaves this computer")
     screen.line("mcp", f"{settings.resource}  (ready in {took_s:.1f} s, state in {place.folder})")
-    screen.line("agents", ", ".join(f"{name}{_cap(name)}" for name in ROLES))
+    screen.line("agents", ", ".join(ROLES))
     screen.line("upstreams", ", ".join(f"{m.name}{_problem(m.problem)}" for m in app.catalog.mounts))
-
-
-def _cap(agent: str) -> str:
-    return f" (may spend {dollars(CAPS[agent])})" if agent in CAPS else ""
 
 
 def _problem(problem: str | None) -> str:

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 
 from broker.audit.verify import verify
 from broker.edges.cli.composition import App
-from broker.edges.cli.output import dollars
 from broker.edges.cli.records import story
-from broker.edges.cli.tour.cast import CAPS, Player, Reply
+from broker.edges.cli.tour.cast import Player, Reply
 from broker.edges.cli.tour.place import Place
-from broker.edges.cli.tour.screen import Screen
+from broker.edges.cli.tour.screen import Screen, outcome
 from broker.edges.records import call_records
 
 
@@ -39,7 +38,7 @@ async def refused_call(screen: Screen, researcher: Player, maintainer: Player, p
     for player in (researcher, maintainer):
         reply = await player.call("git__git_commit", **arguments)
         screen.line(player.name, 'git__git_commit message="add a changelog"')
-        _outcome(screen, reply)
+        outcome(screen, reply)
 
 
 async def redacted_secret(screen: Screen, researcher: Player, place: Place) -> Reply:
@@ -54,18 +53,9 @@ async def redacted_secret(screen: Screen, researcher: Player, place: Place) -> R
     return reply
 
 
-async def reached_cap(screen: Screen, researcher: Player) -> None:
-    """Money is held before it can be spent, so a cap is a cap."""
-    screen.scene(f"a cap of {dollars(CAPS['researcher'])} and a tool that costs 0.002 USD a call")
-    for attempt in range(1, 4):
-        reply = await researcher.call("echo__say", text=f"call number {attempt}")
-        screen.line(researcher.name, f'echo__say text="call number {attempt}"')
-        _outcome(screen, reply)
-
-
 async def call_record(screen: Screen, app: App, reply: Reply) -> None:
     """What the log holds about the call with the secret in it: never the secret."""
-    screen.scene(f"the record of that call    broker calls show {reply.call}")
+    screen.scene(f"the record of the call with the secret    broker calls show {reply.call}")
     for what, text in story(await call_records(app.store.log, reply.call)):
         if what != "call":
             screen.line(what, text)
@@ -82,13 +72,6 @@ async def verified_log(screen: Screen, app: App) -> None:
         screen.line("wrong", f"{problem.log} #{problem.seq}: {problem.what}", "red")
     if report.ok:
         screen.line("verified", "hashes, order, money and meaning of every record", "green")
-
-
-def _outcome(screen: Screen, reply: Reply) -> None:
-    if reply.result.get("isError") is True:
-        screen.text("refused", reply.text, "red")
-    else:
-        screen.line("ok", " ".join(reply.text.split()), "green")
 
 
 def _key_line(text: str) -> str:

@@ -3,6 +3,7 @@
 import textwrap
 
 from broker.edges.cli.ink import Ink, visible
+from broker.edges.cli.tour.cast import Reply
 
 WIDTH = 100
 _LABEL = 12
@@ -42,3 +43,11 @@ class Screen:
     def _print(self, label: str, text: str, style: str | None) -> None:
         shown = self.ink(style, label.ljust(_LABEL)) if style else label.ljust(_LABEL)
         print(f"   {shown}{text}".rstrip(), flush=True)
+
+
+def outcome(screen: Screen, reply: Reply) -> None:
+    """What became of a call: its answer, or why it was refused."""
+    if reply.result.get("isError") is True:
+        screen.text("refused", reply.text, "red")
+    else:
+        screen.line("ok", " ".join(reply.text.split()), "green")

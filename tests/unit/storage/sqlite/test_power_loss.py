@@ -2,10 +2,14 @@
 
 A file system under SQLite keeps every write back from a second folder, the disk, until the file is
 synced. Cutting the power means to go on with that folder.
+
+BROKER_POWER_LOSS_TRIALS makes it longer: so many cuts at least, after batches in another order each time.
 """
 
 import asyncio
 import itertools
+import os
+import random
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -117,10 +121,13 @@ async def missing(path: Path, receipts: list[str]) -> int:
 
 
 BATCHES = [1, 30, 1, 100, 1, 200, 3]
+RUNS = -(-int(os.environ.get("BROKER_POWER_LOSS_TRIALS", "7")) // len(BATCHES))
 
 
-async def test_no_acknowledged_record_is_lost_when_the_power_fails(disk: Disk, tmp_path: Path):
-    for path, receipts in await write_until_the_power_fails(disk, tmp_path / "broker.db", BATCHES):
+@pytest.mark.parametrize("run", range(RUNS))
+async def test_no_acknowledged_record_is_lost_when_the_power_fails(disk: Disk, tmp_path: Path, run: int):
+    batches = BATCHES if run == 0 else random.Random(run).sample(BATCHES, len(BATCHES))  # noqa: S311 - an order
+    for path, receipts in await write_until_the_power_fails(disk, tmp_path / "broker.db", batches):
         assert await missing(path, receipts) == 0
 
 

@@ -1,6 +1,6 @@
 from typing import Any
 
-from broker.audit.meaning import Meaning
+from broker.audit.offline import Story
 
 
 def intent(call: str, held: int = 0, cap: int | None = None) -> dict[str, Any]:
@@ -13,8 +13,8 @@ def outcome(call: str, cost: int = 0, **more: Any) -> dict[str, Any]:
 
 
 def read(*bodies: dict[str, Any]) -> list[tuple[int, str]]:
-    meaning = Meaning()
-    return [(seq, what) for seq, body in enumerate(bodies) for what in meaning.read(seq, body)]
+    story = Story(whole=True)
+    return [(seq, what) for seq, body in enumerate(bodies) for what in story.read(seq, body)]
 
 
 def test_a_possible_story_has_no_problems():
@@ -33,10 +33,10 @@ def test_a_possible_story_has_no_problems():
 
 
 def test_calls_without_an_end_are_listed_and_no_problem():
-    meaning = Meaning()
+    story = Story(whole=True)
     for seq, body in enumerate([intent("a"), intent("b"), outcome("a")]):
-        assert meaning.read(seq, body) == []
-    assert meaning.open_calls == ("b",)
+        assert story.read(seq, body) == []
+    assert list(story.open) == ["b"]
 
 
 def test_an_end_needs_a_beginning():
@@ -85,9 +85,9 @@ def test_a_record_without_what_its_type_needs_is_a_problem_and_no_crash():
 
 
 def test_a_call_is_made_for_one_that_had_begun_before_it():
-    meaning = Meaning()
+    story = Story(whole=True)
     begun = {"type": "call.intent", "call": "a", "cause": {"root": "a"}}
     child = {"type": "call.intent", "call": "b", "cause": {"root": "a", "parent": "a"}}
     orphan = {"type": "call.intent", "call": "c", "cause": {"root": "a", "parent": "x"}}
-    assert [meaning.read(n, body) for n, body in enumerate((begun, child))] == [[], []]
-    assert meaning.read(2, orphan) == ["the call `c` was made for `x`, which had not begun"]
+    assert [story.read(n, body) for n, body in enumerate((begun, child))] == [[], []]
+    assert story.read(2, orphan) == ["its parent `x` is no call before it"]

@@ -88,11 +88,11 @@ logger = logging.getLogger("broker.app")
 HEARTBEAT_S = 300
 """How often the log shows that the broker runs, in seconds."""
 
-TRUST_LOOK_S = 0.5
-"""How often the log is read for what speaks for and against agents, in seconds."""
-
 WITNESS_LOOK_S = 10.0
 """How often it is looked whether witnesses have a checkpoint to sign, in seconds."""
+
+TRUST_LOOK_S = 0.5
+"""How often the log is read for what speaks for and against agents, in seconds."""
 
 RETENTION_LOOK_S = 3600.0
 """How often it is looked whether anything has had its time, in seconds."""

@@ -24,7 +24,6 @@ Path = tuple[str | int, ...]
 class Blob:
     """Base64 of binary content, which is not read as text: `mime` is what it is said to be."""
 
-    path: Path
     mime: str
     data: str
 
@@ -43,6 +42,8 @@ class Passage:
     step: str | int = ""
     is_key: bool = False
     is_number: bool = False
+    blob: Blob | None = None
+    """Binary content that stands here; `value` is empty then."""
 
     @property
     def path(self) -> Path:
@@ -58,12 +59,13 @@ class Message:
     """The texts of one object. Offsets everywhere are code points of `text`."""
 
     def __init__(
-        self, passages: Sequence[Passage], stage: Stage, scene: Scene, blobs: Sequence[Blob] = ()
+        self, passages: Sequence[Passage], stage: Stage, scene: Scene, blobs: Sequence[int] = ()
     ) -> None:
         self.passages = passages
         self.stage = stage
         self.scene = scene
         self.blobs = blobs
+        """The numbers of the passages that stand for binary content."""
         self.deadline: float | None = None
         """When reading has to be done, on the clock of `time.monotonic`; None: there is no hurry."""
         self.text = SEAM.join([passage.value for passage in passages])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from broker.guardrails.binary import make_binary
 from broker.guardrails.classifier import make_classifier
 from broker.guardrails.conduct import Maker
 from broker.guardrails.dangerous.detector import make_dangerous
@@ -14,6 +15,7 @@ from broker.guardrails.topics import make_topics
 from broker.guardrails.workers.guardrails_ai import make_guardrails_ai
 
 GUARDS: Mapping[str, Maker] = {
+    "binary": make_binary,
     "classifier": make_classifier,
     "dangerous": make_dangerous,
     "exfiltration": make_exfiltration,

@@ -213,7 +213,7 @@ class Screen:
             place = self._place(passage, reading)
             for verdict in moved:
                 self._record(passage, place, verdict, reading)
-            if not passage.is_key and any(v.action is Action.REDACT for v in moved):
+            if not (passage.is_key or passage.blob) and any(v.action is Action.REDACT for v in moved):
                 value = rewritten(passage.value, moved, _label)
                 changed.append(replace(passage, value=value))
         return changed
@@ -222,13 +222,16 @@ class Screen:
         if not self._excepted:
             return False
         guard = reading.armed.conduct.guards[verdict.guard].detector.name
-        return (guard, self._digest(message.text[verdict.start : verdict.end])) in self._excepted
+        number = message.number_at(verdict.start)
+        start = message.starts[number]
+        text = _meant(message.passages[number], verdict.start - start, verdict.end - start)
+        return (guard, self._digest(text)) in self._excepted
 
     def _record(self, passage: Passage, place: str, verdict: Verdict, reading: _Reading) -> None:
-        """A key cannot be rewritten without changing what the object means, so it is blocked."""
-        redacts_key = passage.is_key and verdict.action is Action.REDACT
-        action = Action.BLOCK if redacts_key else verdict.action
-        text = passage.value[verdict.start : verdict.end]
+        """What cannot be rewritten is blocked: a key without changing what the object means, and a blob."""
+        fixed = passage.is_key or passage.blob is not None
+        action = Action.BLOCK if fixed and verdict.action is Action.REDACT else verdict.action
+        text = _meant(passage, verdict.start, verdict.end)
         ruling = reading.rulings[verdict.guard].get(verdict.type)
         finding = Finding(
             guard=reading.armed.names[verdict.guard],
@@ -301,6 +304,11 @@ class Screen:
             stretches = [replace(v, action=Action.REDACT) for v in found if v.type != UNREAD]
             reading.safe_keys[key] = rewritten(key, resolve(stretches), _label)
         return reading.safe_keys[key]
+
+
+def _meant(passage: Passage, start: int, end: int) -> str:
+    """What a finding is about: a stretch of the text, or all of a blob."""
+    return passage.blob.data if passage.blob else passage.value[start:end]
 
 
 def _label(verdict: Verdict, _: str) -> str:

@@ -38,8 +38,8 @@ class Limits:
 def gather(content: Json, limits: Limits, stage: Stage, scene: Scene) -> Message:
     """Every text of an object in order, keys before their values; whole numbers that may identify somebody.
 
-    The base64 of image, audio and blob content in results is no text but a blob. MCP has such content
-    outside of `structuredContent` only.
+    The base64 of image, audio and blob content in results is no text but a blob, in a passage without
+    text. MCP has such content outside of `structuredContent` only.
 
     Raises:
         TooBigError: a limit is passed.
@@ -55,7 +55,7 @@ class _Walk:
 
     def __init__(self, limits: Limits) -> None:
         self.passages: list[Passage] = []
-        self.blobs: list[Blob] = []
+        self.blobs: list[int] = []
         self._left = limits.size
         self._limits = limits
 
@@ -104,8 +104,9 @@ class _Walk:
         if self._left < 0:
             raise TooLargeError(f"more than {self._limits.size} bytes")
         mime = fields.get("mimeType")
-        path = Passage("", "", node, key).path
-        self.blobs.append(Blob(path, mime if isinstance(mime, str) else "", data))
+        self.blobs.append(len(self.passages))
+        blob = Blob(mime if isinstance(mime, str) else "", data)
+        self.passages.append(Passage("", key, node, key, blob=blob))
 
 
 def _base64_field(fields: Json) -> str | None:

@@ -17,6 +17,7 @@ counts as not read.
 """
 
 import json
+import queue
 import shutil
 import subprocess
 import tempfile
@@ -40,6 +41,9 @@ from broker.guardrails.scene import Stage
 from broker.model import Json
 
 _RUNNER = Path(__file__).with_name("runner.py")
+_WORKERS = 2
+"""Processes at most; each takes about 120 MB, and the second starts when the first is busy."""
+
 _START_S = 60.0
 """Seconds in which a worker has to be ready: its imports alone take several."""
 
@@ -78,9 +82,11 @@ class GuardrailsAi:
             "egress": egress,
         }
         self._python = python
-        self._worker: _Worker | None = None
-        self._turn = threading.Lock()
-        self._threads = anyio.CapacityLimiter(4)
+        self._free: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
+        """The workers that have nothing to do; None: one that has not been started, or was ended."""
+        for _ in range(_WORKERS):
+            self._free.put(None)
+        self._threads = anyio.CapacityLimiter(_WORKERS)
         self._within_s = within_s
         self.within_s = _START_S + within_s
         self.types: Mapping[str, str] = {order.type: "validators" for order in orders}
@@ -104,18 +110,23 @@ class GuardrailsAi:
         )
 
     def _ask(self, question: Json) -> Json:
-        """Runs in a thread. One question at a time; after a failure the next one gets a new worker."""
-        with self._turn:
-            try:
-                if self._worker is None:
-                    self._worker = _Worker(self._python)
-                    self._worker.ask(self._start, _START_S)
-                return self._worker.ask(question, self._within_s)
-            except Exception:
-                if self._worker is not None:
-                    self._worker.end()
-                self._worker = None
-                raise
+        """Runs in a thread. A worker takes one question at a time; one that fails is replaced by another.
+
+        The worker that was busy last is asked first, so a second one starts only when it is needed.
+        """
+        worker = self._free.get()
+        try:
+            if worker is None:
+                worker = _Worker(self._python)
+                worker.ask(self._start, _START_S)
+            return worker.ask(question, self._within_s)
+        except Exception:
+            if worker is not None:
+                worker.end()
+            worker = None
+            raise
+        finally:
+            self._free.put(worker)
 
 
 def _whole_words(text: str, start: int, end: int, first: int, last: int) -> tuple[int, int]:

@@ -1,8 +1,10 @@
 """A worker that fails is no clean bill; a mistake in its file has a line. Real validators: tests/e2e."""
 
+import os
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
 
 from broker.documents import read_yaml
@@ -54,3 +56,41 @@ async def test_where_guardrails_ai_is_not_installed_a_message_counts_as_not_read
     for _ in range(2):
         with pytest.raises(WorkerError):
             await guard.review(Message([Passage("x")], Stage.RESULT, SCENE), [])
+
+
+STAND_IN = """#!{python}
+import json, sys
+json.loads(sys.stdin.readline())
+print(json.dumps({{"ready": True}}), flush=True)
+for line in sys.stdin:
+    (text,) = json.loads(line)["texts"]
+    if text == "die":
+        sys.exit(1)
+    if text != "alone":
+        open({pipe!r}, text).close()  # waits until the other end is opened too
+    print(json.dumps({{"spans": []}}), flush=True)
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path):
+    """A worker that reads `r` and `w` only while another worker reads the other of the two."""
+    os.mkfifo(tmp_path / "pipe")
+    python = tmp_path / "python"
+    python.write_text(STAND_IN.format(python=sys.executable, pipe=str(tmp_path / "pipe")))
+    python.chmod(0o700)
+    return GuardrailsAi(python, [Order("a.b:C", "c", {})], egress=False, within_s=20)
+
+
+async def test_two_messages_are_read_at_the_same_time(stand_in):
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as both:
+            both.start_soon(stand_in.review, Message([Passage("r")], Stage.RESULT, SCENE), [])
+            both.start_soon(stand_in.review, Message([Passage("w")], Stage.RESULT, SCENE), [])
+
+
+async def test_a_worker_that_dies_has_not_read_its_message_and_the_next_message_gets_another(stand_in):
+    for _ in range(3):
+        with pytest.raises(WorkerError):
+            await stand_in.review(Message([Passage("die")], Stage.RESULT, SCENE), [])
+        assert await stand_in.review(Message([Passage("alone")], Stage.RESULT, SCENE), []) == []

@@ -1,5 +1,7 @@
 """What leaves depends on the text, never on how it arrives; and nothing leaves before its guard has read it."""
 
+import os
+import random
 from itertools import pairwise
 
 import pytest
@@ -15,7 +17,10 @@ from broker.guardrails.streams import HELD_BACK, MOST_HELD, STEP
 from broker.model import Kind, Target
 from broker.policy.load import shipped_policies
 from broker.settings import LimitSettings
+from tests.unit.guardrails.splits import differing
 
+SPLITS = int(os.environ.get("BROKER_TEST_SPLITS", "1000"))
+"""Splits of each text; for many texts: `python -m tests.unit.guardrails.splits`."""
 SCENE = Scene(Target(Kind.TOOL, "model", "m", "model", {}))
 KEY = "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEpAIBAAKCAQEAt3x7q9\n" * 60 + "-----END RSA PRIVATE KEY-----"
 TOKEN = "ghp_" + "aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vW2xY4"  # not a secret: made for this test
@@ -155,3 +160,10 @@ def test_a_text_that_an_operator_has_excepted_passes_and_every_other_is_found_as
     }
     changed = {"text": f"use {TOKEN[:-1]}Z now"}
     assert other.screen_now(changed, Stage.RESULT, SCENE, []) != changed
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("stage", [Stage.COMPLETION, Stage.ARGUMENTS])
+def test_every_split_in_two_and_many_in_more_give_what_the_whole_text_gives(text, stage):
+    chance = random.Random(1)  # noqa: S311 - which splits are tried is no secret
+    assert differing(text, stage, SPLITS, chance) == []

@@ -146,7 +146,10 @@ class Pipeline:
         Raises:
             Unauthenticated: the token is not valid. Denied: the delegation does not stand.
         """
-        principal = await self.speaker(token, delegation)
+        return self.shown(await self.speaker(token, delegation), kind)
+
+    def shown(self, principal: Principal, kind: Kind) -> Sequence[Target]:
+        """What exists for a chain that is authenticated, and is trusted as far as it is now."""
         targets = self.policy.visible(principal, self.catalog.targets(kind))
         return self.reputation.shown(principal, targets)
 

@@ -45,7 +45,7 @@ def policies(folder: Path) -> Path:
 
 
 async def names(agent: TestAgent) -> list[str]:
-    return sorted(tool.name for tool in await agent.list_tools())
+    return sorted(tool.name for tool in (await agent.client.list_tools(cache_mode="refresh")).tools)
 
 
 async def refusal(agent: TestAgent, tool: str, **arguments: str) -> list[str]:

@@ -83,10 +83,9 @@ class Generating:
         return replace(call, method=method, name=model.name, params=body)
 
     def _visible(self, principal: Principal) -> list[Target]:
-        models = self._pipeline.catalog.targets(Kind.MODEL)
-        if not models:
+        if not self._pipeline.catalog.targets(Kind.MODEL):
             return []
-        seen = self._pipeline.policy.visible(principal, models)
+        seen = self._pipeline.shown(principal, Kind.MODEL)
         return [model for model in seen if spoken(model.definition["methods"])]
 
 

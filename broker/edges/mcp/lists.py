@@ -45,7 +45,7 @@ class Lists:
         except Denied as error:
             raise fallen(error) from error
         self._refresh()
-        visible = self._pipeline.policy.visible(principal, self._pipeline.catalog.targets(kind))
+        visible = self._pipeline.shown(principal, kind)
         more = self._generating.tools(principal) if kind is Kind.TOOL else []
         listed = [*visible[start : start + PAGE], *more[max(0, start - len(visible)) :]][:PAGE]
         shown = [self._encode(one) if isinstance(one, Target) else one for one in listed]

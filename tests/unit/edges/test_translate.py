@@ -93,7 +93,8 @@ def test_the_text_says_what_happened_which_rule_and_what_to_do_next():
 
 
 def test_a_tool_result_holds_the_text_and_the_same_object_that_every_wire_has():
-    error = errors.BudgetExceeded("over by 3", call_id="c-1")
+    error = errors.BudgetExceeded("over by 3")
+    error.call_id = "c-1"
     assert translate.tool_result(error) == {
         "content": [{"type": "text", "text": "over budget: over by 3"}],
         "structuredContent": {"error": {"code": "over_budget", "message": "over by 3", "call": "c-1"}},

@@ -9,7 +9,7 @@ _HIGH_RISK = "2027-12-02 (Annex III; 2028-08-02 Annex I)"
 RECORDS, CHANGES, PEOPLE = "logs/*/records.jsonl", "controls/changes.jsonl", "oversight/decisions.jsonl"
 GUARDS, FOUND, QUALITY = "guardrails/summary.csv", "guardrails/decisions.jsonl", "quality/outcomes.csv"
 INCIDENTS, REQUESTS, ART30 = "incidents/candidates.jsonl", "privacy/requests.jsonl", "privacy/art30.json"
-AGENTS, POLICIES = "inventory/agents.json", "controls/policies.json"
+AGENTS, POLICIES, TRUST = "inventory/agents.json", "controls/policies.json", "trust/changes.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ LINES = (
         "AI Act",
         "15",
         "accuracy, robustness, cybersecurity",
-        (QUALITY, GUARDS, CHANGES),
+        (QUALITY, GUARDS, CHANGES, TRUST),
         _HIGH_RISK,
         "accuracy",
     ),

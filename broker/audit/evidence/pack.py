@@ -104,7 +104,7 @@ async def pack(
         "from": wanted.since,
         "to": wanted.until,
     }
-    files.write("report.html", report({**scope, "logs": logs}, tally, counts))
+    files.write("report.html", report({**scope, "logs": logs}, tally, counts, known.agents))
     files.write("VERIFY.md", HOW)
     manifest = write_manifest(files, logs, evidence=scope)
     origin = f"{logs[0]['origin']}{offline.EVIDENCE}"

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from broker.audit.evidence.mapping import LINES, status
+from broker.audit.evidence.mapping import INCIDENTS, LINES, PEOPLE, status
 from broker.audit.evidence.sections import SECTIONS
 from broker.audit.evidence.tally import Tally
+from broker.audit.interface import Event
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --dim: #57606a; --paper: #fff; --line: #d0d7de;
@@ -22,6 +23,14 @@ th, td { min-width: 3.5rem; text-align: left;
   vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom:
   1px solid var(--line) }
 td:nth-child(5):not(:last-child) { min-width: 9rem }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); gap: 1px;
+  margin: 1.5rem 0; padding: 0; background: var(--line); border: 1px solid var(--line);
+  border-radius: 6px; overflow: hidden }
+.figures div { background: var(--paper); padding: .6rem .8rem } .figures dd { margin: 0; font-size: 1.4rem }
+.figures div { display: flex; flex-direction: column-reverse }
+.figures dt { color: var(--dim); font-size: .85rem }
+.charts { display: grid; gap: 0 2.5rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)) }
 svg { width: 100%; height: auto; max-width: 34rem; display: block }
 svg text { fill: var(--ink); font-size: 13px } svg rect { fill: var(--bar) }
 @media print { :root { color-scheme: light; --ink: #000; --paper: #fff; --dim: #444; --line: #999;
@@ -37,11 +46,14 @@ _SAID = (
     "is met is for people to judge.</p>"
 )
 _MOST_BARS = 12
+_MOST_AGENTS = 50
 _NAME, _WIDTH, _ROW = 170, 480, 24
 """Pixels of the drawing: where bars begin, its width, the height of a row."""
 
 
-def report(scope: Mapping[str, Any], tally: Tally, counts: dict[str, int]) -> bytes:
+def report(
+    scope: Mapping[str, Any], tally: Tally, counts: dict[str, int], agents: Sequence[Mapping[str, Any]]
+) -> bytes:
     """The page. Every text of the log is escaped: whoever named an agent or a tool cannot write into it."""
     title = f"Evidence from {scope['from'] or 'the beginning'} to {scope['to'] or 'the end of the log'}"
     parts = [
@@ -52,11 +64,15 @@ def report(scope: Mapping[str, Any], tally: Tally, counts: dict[str, int]) -> by
         f"<h1>{escape(title)}</h1>",
         f'<p class="dim">{escape(_about(scope, tally))}</p>',
         _SAID,
-        _logs(scope["logs"]),
+        _figures(tally, counts),
+        '<div class="charts">',
         _chart("How calls ended", tally.by_outcome(), "calls"),
         _chart("Calls on each day", _days(tally), "calls", by_name=True),
         _chart("What guards found", _guards(tally), "findings"),
         _chart("Spend by agent", tally.by_agent(), "US dollars", micro=True),
+        "</div>",
+        _logs(scope["logs"]),
+        _inventory(agents),
         "<h2>What is in the pack</h2>",
         _table(("File", "What it holds", "Entries"), [(s.file, s.title, counts[s.file]) for s in SECTIONS]),
         "<h2>Evidence for requirements</h2>",
@@ -100,6 +116,45 @@ def _logs(logs: Sequence[Mapping[str, Any]]) -> str:
     return f"<h2>Logs</h2>\n{_table(heads, rows)}"
 
 
+def _figures(tally: Tally, counts: Mapping[str, int]) -> str:
+    """What a reader asks first."""
+    ended = tally.by_outcome()
+    told = (
+        ("calls", sum(ended.values())),
+        ("of them refused", tally.events[Event.CALL_DENIED]),
+        ("US dollars spent", _number(sum(tally.by_agent().values()), micro=True)),
+        ("found by guards", sum(tally.guards.values())),
+        ("decided by humans", counts[PEOPLE]),
+        ("may be incidents", counts[INCIDENTS]),
+    )
+    shown = (f"{number:,}" if isinstance(number, int) else number for _, number in told)
+    cells = (
+        f"<div><dt>{escape(name)}</dt><dd>{number}</dd></div>"
+        for (name, _), number in zip(told, shown, strict=True)
+    )
+    return f'<dl class="figures">{"".join(cells)}</dl>'
+
+
+def _inventory(agents: Sequence[Mapping[str, Any]]) -> str:
+    """Who could act when the pack was written; the rest is in the file."""
+    rows = [
+        (
+            agent["agent"],
+            agent["organisation"],
+            agent["owner"] or "",
+            ", ".join(agent["roles"]),
+            " ".join(filter(None, (agent["model"], agent["model_version"]))),
+            agent["attestation"],
+            agent["status"],
+        )
+        for agent in agents[:_MOST_AGENTS]
+    ]
+    heads = ("Agent", "Organisation", "Owner", "Roles", "Model", "Attested", "Status")
+    more = len(agents) - len(rows)
+    said = f'<p class="dim">{more:,} further are in inventory/agents.json.</p>' if more else ""
+    return f"<h2>Agents when this was written</h2>\n{_table(heads, rows)}{said}"
+
+
 def _days(tally: Tally) -> dict[str, int]:
     days: dict[str, int] = {}
     for (day, _), count in tally.outcomes.items():
@@ -123,16 +178,16 @@ def _chart(
     ranked = sorted(values.items()) if by_name else sorted(values.items(), key=lambda i: (-i[1], i[0]))
     shown = ranked[-_MOST_BARS:] if by_name else ranked[:_MOST_BARS]
     if not shown:
-        return f"{heading}\n<p>None in this period.</p>"
+        return f"<section>{heading}\n<p>None in this period.</p></section>"
     most = max(value for _, value in shown) or 1
     bars = [_bar(n, name, value, most, micro=micro) for n, (name, value) in enumerate(shown)]
     left = len(ranked) - len(shown)
     more = f"; {left} further are in the files" if left else ""
     said = ", ".join(f"{name} {_number(value, micro=micro)}" for name, value in shown)
     return (
-        f'{heading}\n<figure><svg viewBox="0 0 {_WIDTH} {len(shown) * _ROW}" role="img" '
+        f'<section>{heading}\n<figure><svg viewBox="0 0 {_WIDTH} {len(shown) * _ROW}" role="img" '
         f'aria-label="{escape(f"{title}: {said}")}">{"".join(bars)}</svg>'
-        f"<figcaption>{escape(unit + more)}</figcaption></figure>"
+        f"<figcaption>{escape(unit + more)}</figcaption></figure></section>"
     )
 
 

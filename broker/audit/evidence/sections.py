@@ -9,6 +9,7 @@ import orjson
 from broker.audit.interface import Event
 
 Facts = Mapping[str, Any]
+_QUARANTINED = "quarantined"
 HUMAN_ONLY = (
     "serious_incident",
     "harm",
@@ -50,7 +51,11 @@ def _found(record: Facts) -> object:
 
 
 def _incident(record: Facts) -> object:
-    """What may be an incident: what the log knows, and blanks for what only humans know."""
+    """What may be an incident: what the log knows, and blanks for what only humans know. Of changed trust
+    only what quarantined an agent.
+    """
+    if record["type"] == Event.TRUST_UPDATED and record["band"] != _QUARANTINED:
+        return None
     return {
         "known": dict(record),
         "to_be_filled_in": dict.fromkeys(HUMAN_ONLY),
@@ -93,6 +98,7 @@ SECTIONS = (
                 Event.DELEGATION_REVOKED,
                 Event.TOKEN_REVOKED,
                 Event.TRANSACTION_DECLASSIFIED,
+                Event.TRUST_RELEASED,
             }
         ),
     ),
@@ -108,11 +114,16 @@ SECTIONS = (
         frozenset({Event.GUARD_EXCEPTED}),
     ),
     Section(
+        "trust/changes.jsonl",
+        "How far agents were trusted, and because of which records",
+        frozenset({Event.TRUST_UPDATED, Event.TRUST_RELEASED}),
+    ),
+    Section(
         "incidents/candidates.jsonl",
         "What may be an incident, shaped after AI Act 73",
         frozenset(
             {Event.CALL_UNKNOWN, Event.CALL_STOPPED, Event.DEFINITION_QUARANTINED, Event.OPERATOR_REFUSED}
-            | {Event.LOG_RESTORED}
+            | {Event.LOG_RESTORED, Event.TRUST_UPDATED}
         ),
         _incident,
     ),

@@ -23,6 +23,7 @@ SIGNER = Signer(Ed25519PrivateKey.generate())
 FORGER = Signer(Ed25519PrivateKey.generate())
 ORIGIN = "broker.test/audit/system"
 KEY = verifier_key(ORIGIN, SIGNER.public)
+FACTS = ("organisation", "owner", "model", "model_version", "attestation", "status")
 NAME = '<img src="https://evil.test/x"><script>alert(1)</script>'
 
 
@@ -51,7 +52,9 @@ async def made(tmp_path):
                 target(tmp_path / name),
                 signer=SIGNER,
                 wanted=Range(),
-                known=Known("broker.test", agents=[{"agent": NAME}]),
+                known=Known(
+                    "broker.test", agents=[dict.fromkeys(FACTS, NAME) | {"agent": NAME, "roles": [NAME]}]
+                ),
                 progress=lambda *_: None,
             )
     return tmp_path / "pack.zip"

@@ -71,6 +71,7 @@ from broker.payloads import Payloads
 from broker.pipeline import Pipeline
 from broker.policy.engine import PolicyEngine
 from broker.policy.load import shipped_policies
+from broker.policy_records import PolicyRecords
 from broker.record import Scribe
 from broker.references import resolve_secret
 from broker.reputation import Reputation
@@ -217,7 +218,8 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         )
         conduct = load_conduct(policies, shipped_policies(), GUARDS)
         guards = Screen(settings.limits, conduct, back.keys.digest, back.store.payloads.handle)
-        await back.journal.policy_changed(policy.version)
+        records = PolicyRecords(back.store.log, back.journal, policies)
+        await records.in_force(policy.version)
         news, note = News(back.store.signals), CatalogueNote(settings.state_dir)
         transactions = Transactions(back.store.flow, back.keys.digest)
         catalog = LiveCatalog(
@@ -260,9 +262,9 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
         retention = Retention(back.store.pruning, settings.audit, time.time)
         tasks.start_soon(repeat, "retention", retention.prune, RETENTION_LOOK_S)
         _follow(tasks, back, prices=prices, consents=consents, guards=guards, catalog=catalog)
-        rules = Rules(policies, policy, guards, prices, catalog, consents, reputation)
+        rules = Rules(policies, policy, guards, prices, catalog, consents, reputation, records)
         tasks.start_soon(repeat, "trust", reputation.look, TRUST_LOOK_S)
-        tasks.start_soon(rules.follow, back.journal, news)
+        tasks.start_soon(rules.follow, news)
         admission = Admission(authority.identity, Proofs(back.store.replays, time.time), settings)
         endpoint = _endpoint(settings, back, pipeline, catalog, admission)
         models = ModelEndpoint(pipeline, admission, settings)

@@ -23,13 +23,13 @@ from broker.guardrails.registry import GUARDS
 from broker.guardrails.screen import Screen
 from broker.identity.token_keys import TokenKeys
 from broker.inflight import CHANGED
-from broker.journal import Journal
 from broker.ledger.prices import Prices
 from broker.ledger.rules import load_budgets
 from broker.ledger.tables import load_prices
 from broker.model import Json
 from broker.policy.engine import PolicyEngine
 from broker.policy.load import shipped_policies
+from broker.policy_records import PolicyRecords
 from broker.reputation import Reputation
 from broker.signals import Signals
 from broker.trust.weights import load_weights
@@ -136,8 +136,9 @@ class Rules:
     catalog: LiveCatalog
     consents: Consents
     reputation: Reputation
+    records: PolicyRecords
 
-    async def follow(self, journal: Journal, news: News) -> None:
+    async def follow(self, news: News) -> None:
         """Take changes into use, all of them or, where a file is wrong, none."""
         while True:
             await anyio.sleep(LOOK_S)
@@ -150,7 +151,7 @@ class Rules:
             except ConfigurationError as error:
                 logger.warning("policies not loaded, the previous set stays in force: %s", error.message)
                 continue
-            await journal.policy_changed(self.policy.version)
+            await self.records.in_force(self.policy.version)
             logger.info("policies loaded: %s", self.policy.version)
             news.tell("policy", {"version": self.policy.version})
 

@@ -6,7 +6,7 @@ open intent, which `recover` closes as `unknown`.
 """
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Protocol
@@ -529,9 +529,13 @@ class Journal:
         """Record that the broker runs: a longer silence than this in the log is one."""
         await self._store.append(Entry(SYSTEM_LOG, Event.LOG_HEARTBEAT, {"every_s": every_s}))
 
-    async def policy_changed(self, version: str) -> None:
-        """Record which policies are in force from now on."""
-        await self._store.append(Entry(SYSTEM_LOG, Event.POLICY_CHANGED, {"policy": version}))
+    async def policy_changed(self, version: str, files: Mapping[str, str]) -> None:
+        """Record which policies are in force from now on; `files` has the SHA-256 of each file, by name."""
+        await self._store.append(Entry(SYSTEM_LOG, Event.POLICY_CHANGED, {"policy": version, "files": files}))
+
+    async def policy_text(self, digest: str, text: str) -> None:
+        """Record what a file of policies says, by its SHA-256."""
+        await self._store.append(Entry(SYSTEM_LOG, Event.POLICY_TEXT, {"sha256": digest, "text": text}))
 
     async def restored(self, *, by: str, checked: int) -> None:
         """Record that the state was put back from a backup: what came after that is not in this log.

@@ -36,6 +36,7 @@ class Event(StrEnum):
     TRANSACTION_DECLASSIFIED = "transaction.declassified"
     CALL_STOPPED = "call.stopped"
     POLICY_CHANGED = "policy.changed"
+    POLICY_TEXT = "policy.text"
     APPROVAL_REQUESTED = "approval.requested"
     APPROVAL_GRANTED = "approval.granted"
     APPROVAL_DENIED = "approval.denied"

@@ -36,6 +36,8 @@ Nothing of what was said in calls is in a pack: no arguments, no results. Erasur
 `privacy/requests.jsonl`, by pseudonym. `inventory/` and `privacy/art30.json` are as of when it was written.
 """
 
+_POLICIES = frozenset({Event.POLICY_CHANGED, Event.POLICY_TEXT})
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -87,8 +89,11 @@ async def pack(
     tally = await _tally(log, logs)
     counts = {section.file: await _section(log, logs, section, files) for section in SECTIONS}
     counts[RECORDS] = tally.records
-    policies = await _policies(log, logs, known)
-    _write_json(files, "controls/policies.json", policies)
+    versions, texts = await _policies(log, logs)
+    in_use = {digest for version in versions for digest in version["files"].values()} & texts.keys()
+    for digest in sorted(in_use):
+        files.write(f"controls/texts/{digest}", texts[digest].encode())
+    _write_json(files, "controls/policies.json", {"in_force": versions, "texts_at_writing": known.policies})
     _write_json(files, "inventory/agents.json", known.agents)
     counts["inventory/agents.json"] = len(known.agents)
     _write_json(files, "privacy/art30.json", known.art30)
@@ -141,23 +146,32 @@ async def _section(log: LogReader, logs: Sequence[Mapping[str, Any]], section: S
     return count
 
 
-async def _policies(log: LogReader, logs: Sequence[Mapping[str, Any]], known: Known) -> Mapping[str, Any]:
-    """Which policies were in force from when on, the one at the start of the period included."""
+async def _policies(
+    log: LogReader, logs: Sequence[Mapping[str, Any]]
+) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
+    """Which policies were in force from when on, the one at the start of the period included; and the texts
+    that the log has of their files, by SHA-256.
+    """
     versions: list[Mapping[str, Any]] = []
+    texts: dict[str, str] = {}
     for one in (one for one in logs if one["name"] == SYSTEM_LOG):
-        async for record in log.records(SYSTEM_LOG, Filter(events=frozenset({Event.POLICY_CHANGED}))):
+        async for record in log.records(SYSTEM_LOG, Filter(events=_POLICIES)):
             if record.seq >= one["end"]:
                 break
             if not record.body:
                 continue
             told = orjson.loads(record.body)
-            entry = {"seq": record.seq, "since": told["ts"], "policy": told["policy"]}
-            if versions and versions[-1]["policy"] == told["policy"]:
+            if told["type"] == Event.POLICY_TEXT:
+                texts[told["sha256"]] = told["text"]
+                continue
+            files = told.get("files", {})
+            entry = {"seq": record.seq, "since": told["ts"], "policy": told["policy"], "files": files}
+            if versions and (versions[-1]["policy"], versions[-1]["files"]) == (entry["policy"], files):
                 continue
             if record.seq < one["first"]:
                 versions.clear()
             versions.append(entry)
-    return {"in_force": versions, "texts_at_writing": known.policies}
+    return versions, texts
 
 
 def _write_json(files: Files, name: str, data: object) -> None:

@@ -93,18 +93,14 @@ async def _agents(office: Office) -> "list[Agent]":
 def _known(settings: "Settings", agents: "list[Agent]", organisation: str | None) -> "Known":
     from broker.audit.evidence.pack import Known
     from broker.policy.engine import PolicyEngine
+    from broker.policy_records import texts_of
 
     folder = policies_of(settings)
-    texts = {
-        path.relative_to(folder).as_posix(): path.read_text("utf-8")
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix in (".yaml", ".cedar", ".cedarschema")
-    }
     return Known(
         deployment=settings.deployment,
         organisation=organisation,
         agents=[_agent(agent) for agent in agents],
-        policies={"version": PolicyEngine(folder).version, "files": texts},
+        policies={"version": PolicyEngine(folder).version, "files": texts_of(folder)},
         art30=_art30(settings, agents),
     )
 

@@ -18,6 +18,7 @@ import httpx2
 from pydantic import BaseModel
 
 from broker.app import App, running
+from broker.audit.interface import LogReader
 from broker.connector import Answer, Host, Line, Offer, Request
 from broker.errors import Refused
 from broker.identity.clients import digest, new_secret
@@ -82,6 +83,8 @@ class Outcome:
 
     trace: Json
     steps: list[Step] = field(default_factory=list)
+    agents: list[AgentId] = field(default_factory=list)
+    """Who made its calls."""
 
 
 class Replay:
@@ -94,6 +97,11 @@ class Replay:
         self._http = http
         self._secret = new_secret()
         self._agents = 0
+
+    @property
+    def log(self) -> LogReader:
+        """Where all of it is recorded."""
+        return self._app.store.log
 
     async def all(self, traces: list[Json]) -> list[Outcome]:
         outcomes = [Outcome(trace) for trace in traces]
@@ -109,7 +117,8 @@ class Replay:
         return outcomes
 
     async def _play(self, outcome: Outcome) -> None:
-        token = await self._token(await self._agent())
+        outcome.agents.append(await self._agent())
+        token = await self._token(outcome.agents[0])
         for call in outcome.trace["calls"]:
             name = f"{self._suite}__{call['tool']}"
             fate, rules = await self._call(name, call, token, outcome.trace["prompt"])

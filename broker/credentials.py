@@ -7,7 +7,7 @@ thumbprint, a token by its id.
 from typing import Protocol
 
 from broker.audit.interface import SYSTEM_LOG, Entry, Event, Facts
-from broker.identity.interface import AgentKey, KeyAddress, KeyUse, StoredKey
+from broker.identity.interface import AgentKey, KeyAddress, KeyUse, Secret, StoredKey
 from broker.identity.keys import public_half
 from broker.model import AgentId, OrganisationId
 
@@ -28,6 +28,18 @@ class CredentialStore(Protocol):
         Raises:
             UnknownTarget: there is no such agent.
         """
+        ...
+
+    async def begin_launch(self, agent_id: AgentId, secret: Secret, entry: Entry) -> None:
+        """Add the secret of one launch, beside all others, *and* record it.
+
+        Raises:
+            UnknownTarget: there is no such agent.
+        """
+        ...
+
+    async def end_launch(self, agent_id: AgentId, launch: str, entry: Entry) -> None:
+        """Take back the secret of a launch, if that has not been done, *and* record how it ended."""
         ...
 
     async def add_key(self, agent_id: AgentId, key: AgentKey, entry: Entry) -> None:
@@ -109,6 +121,32 @@ class Credentials:
         """
         entry = _changed(agent_id, {"change": "secret_rotated", "until": until, "by": by})
         await self._store.rotate_secret(agent_id, digest, now=now, until=until, entry=entry)
+
+    async def begin_launch(self, agent_id: AgentId, secret: Secret, *, code_sha256: str, by: str) -> None:
+        """Let an agent authenticate with the secret of one launch until that ends.
+
+        Args:
+            agent_id: who is launched.
+            secret: made for this launch: with its instance and its end.
+            code_sha256: what is started, as the broker has measured it.
+            by: the operator who launches it.
+
+        Raises:
+            UnknownTarget: there is no such agent.
+        """
+        facts: Facts = {
+            "change": "launched",
+            "instance": secret.launch,
+            "code_sha256": code_sha256,
+            "until": secret.not_after,
+            "by": by,
+        }
+        await self._store.begin_launch(agent_id, secret, _changed(agent_id, facts))
+
+    async def end_launch(self, agent_id: AgentId, instance: str, *, why: str, by: str) -> None:
+        """Refuse the secret of a launch from now on, and every token that it was shown for."""
+        facts: Facts = {"change": "launch_ended", "instance": instance, "why": why, "by": by}
+        await self._store.end_launch(agent_id, instance, _changed(agent_id, facts))
 
     async def add_key(self, agent_id: AgentId, key: AgentKey, *, by: str) -> None:
         """Let an agent authenticate with a key from now on.

@@ -183,8 +183,8 @@ class JournalStore(Protocol):
         """Open intents of broker processes that no longer run."""
         ...
 
-    async def enrol(self, agent: Agent, secret_digest: bytes, entry: Entry) -> None:
-        """Add an agent and its first secret *and* record it.
+    async def enrol(self, agent: Agent, secret_digest: bytes | None, entry: Entry) -> None:
+        """Add an agent and its first secret, if it has one, *and* record it.
 
         Raises:
             Conflict: the id is taken.
@@ -383,8 +383,8 @@ class Journal:
             await self._store.close(Closing(call.call, charge, entry, ending=Ending(State.LOST)))
         return len(abandoned)
 
-    async def enrol(self, agent: Agent, secret_digest: bytes, *, by: str) -> None:
-        """Add an agent with its first secret; `by` is the operator who did it.
+    async def enrol(self, agent: Agent, secret_digest: bytes | None, *, by: str) -> None:
+        """Add an agent with its first secret; `by` is the operator who did it. None: it has no secret.
 
         Raises:
             Conflict: the id is taken, or the organisation would be the deployment's own log.

@@ -33,6 +33,7 @@ APPROVALS_BY_API = "attacks/test_approvals_by_api.py"
 ASSERTIONS = "attacks/test_assertions.py"
 ATTESTATION = "attacks/test_attestation.py"
 VOUCHED = "attacks/test_vouched_agents.py"
+LAUNCHED = "attacks/test_launched_agents.py"
 DELEGATION = "attacks/test_delegation.py"
 DPOP = "attacks/test_dpop.py"
 FEDERATION = "attacks/test_federation.py"
@@ -402,6 +403,23 @@ THREATS = (
                         "test_being_vouched_for_is_neither_handed_on_nor_taken_from_who_acts_for_another",
                         "test_a_token_that_says_in_any_other_way_that_its_client_is_vouched_for_is_none",
                         "test_nobody_is_raised_who_was_not_vouched_for_and_nobody_is_that_is_contradicted",
+                    )
+                },
+            ),
+            Requirement(
+                "identity:attestation:launched",
+                "What the broker has started is at A3 with the secret of that launch alone, until the launch ends and"
+                " as long as its code is what was signed.",
+                {
+                    LAUNCHED: (
+                        "test_a_launched_agent_is_at_a3_and_the_log_says_which_instance_of_what_code",
+                        "test_the_standing_secret_of_a_launched_agent_does_not_get_to_a3",
+                        "test_the_secret_and_the_tokens_of_an_ended_launch_are_refused_to_whoever_has_copied_them",
+                        "test_the_end_of_one_launch_is_not_the_end_of_another_and_neither_is_the_others",
+                        "test_a_launch_whose_time_is_over_is_refused_though_nobody_has_ended_it",
+                        "test_a_launch_is_of_one_agent_and_no_other",
+                        "test_a_rotation_for_a_leak_ends_the_launches_as_well",
+                        "test_code_that_is_not_what_was_signed_takes_the_level_of_a_launch",
                     )
                 },
             ),

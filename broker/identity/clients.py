@@ -91,7 +91,7 @@ class Clients:
 
         async def proof() -> Evidence | None:
             matched = self._matching(secret, await self._agents.secrets(AgentId(client_id)))
-            return Evidence(method, matched.id) if matched else None
+            return Evidence(method, matched.id, launched=matched.launch is not None) if matched else None
 
         return await self._attempt(client_id, address, proof)
 

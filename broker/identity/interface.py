@@ -16,10 +16,14 @@ class Secret:
     digest: bytes
     created_at: int
     not_after: int | None = None
+    launch: str | None = None
+    """The instance of the agent that the broker started with it; nobody else was ever given it."""
 
     @property
     def id(self) -> str:
         """What tokens and records call it; it says nothing about the secret."""
+        if self.launch is not None:
+            return f"launch:{self.launch}"
         return f"secret:{sha256(self.digest).hexdigest()[:16]}"
 
 
@@ -63,11 +67,13 @@ class Evidence:
     """Which of its credentials: tokens that are issued for it end with it. None: it has none here."""
     issuer: str | None = None
     """Who vouches for it, where the broker itself does not."""
+    launched: bool = False
+    """Whether the broker has started it, and handed this credential to that process alone."""
 
     @property
     def vouched(self) -> bool:
-        """Whether what started the workload says who it is, so that no secret could have been copied."""
-        return self.issuer is not None
+        """Whether what started the workload says who it is, be that a platform or the broker."""
+        return self.issuer is not None or self.launched
 
 
 FOREVER = 2**53 - 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from broker.edges.cli import agent_attest, agent_file, agent_key, agent_record
+from broker.edges.cli import agent_attest, agent_file, agent_key, agent_launch, agent_record
 from broker.edges.cli.agent_facts import (
     COLUMNS,
     hand_over,
@@ -22,6 +22,7 @@ from broker.edges.cli.composition import Office, configured, on_the_state, polic
 from broker.edges.cli.durations import seconds
 from broker.edges.cli.options import AsJson, Config
 from broker.edges.cli.output import Output, dollars
+from broker.errors import InvalidRequest
 from broker.identity.records import micro_usd, name_of, text_of
 from broker.model import Agent, AgentId, AgentStatus, OrganisationId
 
@@ -45,6 +46,9 @@ ModelVersion = Annotated[str | None, typer.Option(help="The version of that mode
 NewSecret = Annotated[
     Path | None, typer.Option("--secret-file", help="Write the secret there (mode 0600), do not print it.")
 ]
+NoSecret = Annotated[
+    bool, typer.Option("--no-secret", help="Make no secret: it is launched, has a key, or is federated.")
+]
 Grace = Annotated[str, typer.Option(metavar="DURATION", help="How long the old secrets still work.")]
 Reason = Annotated[str, typer.Option(help="Why; goes into the log.")]
 
@@ -63,6 +67,7 @@ def add(
     model: Model = None,
     model_version: ModelVersion = None,
     secret_file: NewSecret = None,
+    no_secret: NoSecret = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -81,15 +86,22 @@ def add(
         model=text_of(model or ""),
         model_version=text_of(model_version or ""),
     )
+    if no_secret and secret_file is not None:
+        raise InvalidRequest("a file for a secret that is not made", hint="leave out one of the two options")
     loaded = configured(config)
     output, secret = Output(as_json=as_json), new_secret()
 
     async def enrol(office: Office) -> None:
-        await office.journal.enrol(agent, digest(secret), by=getpass.getuser())
+        known_by = None if no_secret else digest(secret)
+        await office.journal.enrol(agent, known_by, by=getpass.getuser())
 
     with kept(secret, secret_file):
         on_the_state(ctx, loaded.settings, enrol, create=True)
-    hand_over(agent, secret, secret_file, output)
+    if no_secret:
+        output.item(row(agent) | {"client_id": agent.id}, f"client id      {agent.id}")
+        output.note(f"it has no secret: `broker agent launch {agent.id}` starts it, or give it a key")
+    else:
+        hand_over(agent, secret, secret_file, output)
     warn_of_unknown_roles(policies_of(loaded.settings), agent.roles, output)
 
 
@@ -139,6 +151,7 @@ def show(ctx: typer.Context, name: Name, config: Config = None, as_json: AsJson 
 app.command("set")(agent_record.set_)
 app.command()(agent_record.history)
 app.command()(agent_attest.attest)
+app.command()(agent_launch.launch)
 app.command()(agent_file.plan)
 app.command("apply")(agent_file.apply_)
 

@@ -90,11 +90,11 @@ class SqliteAgents:
         """See `AgentStore`."""
         try:
             rows = self._reader.execute(
-                "select digest, created_at, not_after from agent_secret where agent = ?"
+                "select digest, created_at, not_after, launch from agent_secret where agent = ?"
                 " order by created_at desc, digest",
                 (agent_id,),
             )
-            return [Secret(digest, created_at, not_after) for digest, created_at, not_after in rows]
+            return [Secret(*row) for row in rows]
         except apsw.Error as error:
             raise unavailable(error) from error
 

@@ -187,15 +187,17 @@ class Books:
         """See `JournalStore.append`."""
         return self._logs.append(entry)
 
-    def enrol(self, agent: Agent, secret_digest: bytes, entry: Entry) -> None:
+    def enrol(self, agent: Agent, secret_digest: bytes | None, entry: Entry) -> None:
         """See `JournalStore.enrol`."""
         if self._has_agent(agent.id):
             raise Conflict(f"there is already an agent `{agent.id}`", hint="choose another id")
         self._logs.append(entry)
         self._connection.execute(INSERT, row_of(agent))
-        self._connection.execute(
-            "insert into agent_secret values (?, ?, ?, null)", (agent.id, secret_digest, agent.created_at)
-        )
+        if secret_digest is not None:
+            self._connection.execute(
+                "insert into agent_secret values (?, ?, ?, null, null)",
+                (agent.id, secret_digest, agent.created_at),
+            )
 
     def change_agent(
         self, agent_id: AgentId, change: Callable[[Agent], Agent], entry: Callable[[Agent, Agent], Entry]

@@ -2,7 +2,7 @@
 
 from broker.audit.interface import Entry
 from broker.errors import Conflict, InvalidRequest, UnknownTarget
-from broker.identity.interface import AgentKey, KeyAddress, KeyState, StoredKey
+from broker.identity.interface import AgentKey, KeyAddress, KeyState, Secret, StoredKey
 from broker.model import AgentId
 from broker.storage.sqlite.connection import Connection
 from broker.storage.sqlite.logs import MICRO, Logs
@@ -31,7 +31,28 @@ class CredentialBooks:
             (until, agent_id, until),
         )
         run("delete from agent_secret where agent = ? and not_after <= ?", (agent_id, now))
-        run("insert into agent_secret values (?, ?, ?, null)", (agent_id, digest, now))
+        run("insert into agent_secret values (?, ?, ?, null, null)", (agent_id, digest, now))
+
+    def begin_launch(self, agent_id: AgentId, secret: Secret, entry: Entry) -> None:
+        """See `CredentialStore.begin_launch`."""
+        self._known(agent_id)
+        self._logs.append(entry)
+        run = self._connection.execute
+        run(
+            "delete from agent_secret where agent = ? and launch is not null and not_after <= ?",
+            (agent_id, secret.created_at),
+        )
+        run(
+            "insert into agent_secret values (?, ?, ?, ?, ?)",
+            (agent_id, secret.digest, secret.created_at, secret.not_after, secret.launch),
+        )
+
+    def end_launch(self, agent_id: AgentId, launch: str, entry: Entry) -> None:
+        """See `CredentialStore.end_launch`."""
+        self._logs.append(entry)
+        self._connection.execute(
+            "delete from agent_secret where agent = ? and launch = ?", (agent_id, launch)
+        )
 
     def add_key(self, agent_id: AgentId, key: AgentKey, entry: Entry) -> None:
         """See `CredentialStore.add_key`."""

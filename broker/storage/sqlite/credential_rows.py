@@ -8,7 +8,7 @@ from broker.storage.sqlite.connection import Connection
 def credential_ends(connection: Connection, agent_id: AgentId) -> dict[str, int]:
     """When each credential of an agent ends, in Unix seconds, by its id."""
     run, named = connection.execute, (agent_id,)
-    secrets = run("select digest, created_at, not_after from agent_secret where agent = ?", named)
+    secrets = run("select digest, created_at, not_after, launch from agent_secret where agent = ?", named)
     keys = run("select kid, jwk, created_at from agent_key where agent = ?", named)
     addresses = run("select url, created_at from agent_jwks where agent = ?", named)
     ends = {secret.id: _end(secret.not_after) for secret in [Secret(*row) for row in secrets]}

@@ -3,7 +3,7 @@
 from hashlib import sha256
 
 from broker.audit.interface import Entry
-from broker.identity.interface import AgentKey, KeyAddress, StoredKey
+from broker.identity.interface import AgentKey, KeyAddress, Secret, StoredKey
 from broker.model import AgentId
 from broker.storage.sqlite.writer import Writer
 
@@ -21,6 +21,14 @@ class SqliteCredentials:
         await self._writer.run(
             lambda books: books.credentials.rotate_secret(agent_id, digest, now, until, entry)
         )
+
+    async def begin_launch(self, agent_id: AgentId, secret: Secret, entry: Entry) -> None:
+        """See `CredentialStore`."""
+        await self._writer.run(lambda books: books.credentials.begin_launch(agent_id, secret, entry))
+
+    async def end_launch(self, agent_id: AgentId, launch: str, entry: Entry) -> None:
+        """See `CredentialStore`."""
+        await self._writer.run(lambda books: books.credentials.end_launch(agent_id, launch, entry))
 
     async def add_key(self, agent_id: AgentId, key: AgentKey, entry: Entry) -> None:
         """See `CredentialStore`."""

@@ -95,7 +95,7 @@ class SqliteJournal:
         except apsw.Error as error:
             raise unavailable(error) from error
 
-    async def enrol(self, agent: Agent, secret_digest: bytes, entry: Entry) -> None:
+    async def enrol(self, agent: Agent, secret_digest: bytes | None, entry: Entry) -> None:
         """See `JournalStore`."""
         await self._writer.run(lambda books: books.enrol(agent, secret_digest, entry))
 

@@ -1,4 +1,9 @@
-"""How does a client get its tokens? client_credentials (RFC 6749 §4.4), renewed before they expire."""
+"""How does a client get its tokens? client_credentials (RFC 6749 §4.4), renewed before they expire.
+
+`broker.client` has the same for agents, over httpx2. The bridge relays raw lines over one aiohttp session,
+and its tokens come through that session: with the other's it would hold two pools and two sets of
+certificates. So this knows a secret and nothing else: no keys, no discovery, no delegation.
+"""
 
 import base64
 import sys

@@ -39,6 +39,7 @@ async def old(tmp_path: Path) -> Path:
     with closing(connect_writer(path)) as connection:
         for table in SINCE:
             connection.execute(f"drop table {table}")
+        connection.execute("alter table agent_secret drop column launch")
         connection.execute(f"pragma user_version={BEFORE}")
     return path
 

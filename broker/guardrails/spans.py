@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from broker.guardrails.interface import Action
 
@@ -64,7 +64,16 @@ def _told(flagged: Sequence[Verdict], merged: Sequence[Verdict]) -> list[Verdict
 
 def _union(a: Verdict, b: Verdict) -> Verdict:
     stricter = b if _STRICTNESS[b.action] > _STRICTNESS[a.action] else a
-    return replace(stricter, start=a.start, end=max(a.end, b.end))
+    # in a text full of findings this runs once for each: `dataclasses.replace` takes four times as long
+    return Verdict(
+        a.start,
+        max(a.end, b.end),
+        stricter.type,
+        stricter.action,
+        stricter.guard,
+        stricter.would,
+        stricter.via,
+    )
 
 
 def rewritten(text: str, verdicts: Sequence[Verdict], substitute: Callable[[Verdict, str], str]) -> str:

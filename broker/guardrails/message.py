@@ -8,7 +8,7 @@ depend on which texts stand beside each other.
 import re
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -102,18 +102,23 @@ class Message:
         Raises:
             TimeoutError: the deadline has passed.
         """
-        at, text = 0, self.text
-        while found := pattern.search(text, at):
+        at: int | None = 0
+        while at is not None and at <= len(self.text):
+            at = yield from self._matches_from(pattern, at)
+
+    def _matches_from(self, pattern: re.Pattern[str], at: int) -> Generator[re.Match[str], None, int | None]:
+        """Matches up to the end of the first passage that one would leave, and where to go on."""
+        start = end = -1
+        for found in pattern.finditer(self.text, at):
             self.hurry()
-            start, end = self.bounds(self.number_at(found.start()))
+            if found.start() > end:
+                start, end = self.bounds(self.number_at(found.start()))
             if found.end() > end:  # read this passage by itself, then go on after it
-                yield from pattern.finditer(text, max(at, start), end)
-                at = end + len(SEAM)
-            else:
-                yield found
-                at = found.end() if found.end() > found.start() else found.end() + 1
-            if at > len(text):
-                return
+                yield from pattern.finditer(self.text, max(at, start), end)
+                return end + len(SEAM)
+            yield found
+            at = found.end()
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -292,5 +292,8 @@ def _from_hex(run: str) -> str | None:
 def _text(data: bytes) -> str | None:
     """The text that bytes spell, if they do."""
     text = data.decode("utf-8", errors="replace")
-    shown = sum(c.isprintable() or c in "\n\r\t" for c in text) - text.count("\ufffd")
-    return text.replace(SEAM, " ") if text and shown >= _PRINTABLE * len(text) else None
+    broken, least = text.count("\ufffd"), _PRINTABLE * len(text)
+    if not text or len(text) - broken < least:  # most of what looks encoded is not, and ends here
+        return None
+    shown = sum(c.isprintable() or c in "\n\r\t" for c in text) - broken
+    return text.replace(SEAM, " ") if shown >= least else None

@@ -37,6 +37,7 @@ class Sign:
         at: Unix microseconds.
         seq: the record that it was seen in; `call`: the call that this record is about.
         key: signs of one rule and key count once; None: each one counts.
+        withdrawn: whether it says that the sign of this rule and key does not count any more.
     """
 
     rule: str
@@ -45,6 +46,7 @@ class Sign:
     seq: int
     call: str | None = None
     key: str | None = None
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,10 @@ class Replay:
             touched[record.agent] = None
         for watcher in self.watchers:
             for sign in watcher.see(record):
-                self._blame(sign)
+                if sign.withdrawn:
+                    self._of(sign.agent).history.withdraw(sign.rule, str(sign.key))
+                else:
+                    self._blame(sign)
                 touched[sign.agent] = None
         if record.type == "call.outcome" and record.body.get("outcome") == "ok" and record.agent is not None:
             one = self._of(record.agent)

@@ -8,7 +8,7 @@ written back: the same signs and the same time give the same score.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import heappush, heappushpop
+from heapq import heapify, heappush, heappushpop
 
 from broker.trust.interface import DAY_US, MOST, Sign
 
@@ -139,7 +139,10 @@ class History:
         default_factory=dict[str, list[tuple[int, int, str]]]
     )
     """By rule, the newest: when (Unix microseconds), in which record, about which call."""
-    keys: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    keyed: dict[tuple[str, str], tuple[int, int, str] | None] = field(
+        default_factory=dict[tuple[str, str], tuple[int, int, str] | None]
+    )
+    """The sign of each rule and key that has one; None if it was withdrawn."""
     busy: set[int] = field(default_factory=set[int])
     marred: set[int] = field(default_factory=set[int])
     held: tuple[int, str] | None = None
@@ -147,15 +150,22 @@ class History:
 
     def add(self, sign: Sign) -> bool:
         """Take a sign in. Returns whether it is new."""
-        if sign.key is not None:
-            if (sign.rule, sign.key) in self.keys:
-                return False
-            self.keys.add((sign.rule, sign.key))
-        found = self.signs.setdefault(sign.rule, [])
         item = (sign.at, sign.seq, sign.call or "")
+        if sign.key is not None:
+            if (sign.rule, sign.key) in self.keyed:
+                return False
+            self.keyed[sign.rule, sign.key] = item
+        found = self.signs.setdefault(sign.rule, [])
         heappushpop(found, item) if len(found) >= MOST_SIGNS else heappush(found, item)
         self.marred.add(sign.at // DAY_US)
         return True
+
+    def withdraw(self, rule: str, key: str) -> None:
+        """Let a sign count no more, whether it comes later or is here already."""
+        item, self.keyed[rule, key] = self.keyed.get((rule, key)), None
+        if item is not None and item in (found := self.signs[rule]):
+            found.remove(item)
+            heapify(found)
 
     def worked(self, at: int) -> None:
         """Take in that a call went well at a time (Unix microseconds)."""

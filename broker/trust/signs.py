@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from broker.trust.interface import SECOND_US, Record, Sign
@@ -20,8 +21,10 @@ _STRANGE = frozenset({"untrusted", "quoted"})
 
 _HIGH = ("secrets", "exfiltration")
 _REFUSED = "call.denied"
+_INTENT = "call.intent"
 _HONEYTOOL = "trust/honeytool"
-_BEGUN = frozenset({"call.intent", _REFUSED})
+_STRANGE_RULE = "strange-destination"
+_BEGUN = frozenset({_INTENT, _REFUSED})
 
 
 def watchers() -> list["Refusals | Findings | Provenance | Burst | Hard"]:
@@ -83,11 +86,18 @@ class Findings:
 
 
 class Provenance:
-    """Writes to a destination that came out of content which anybody may have written."""
+    """Writes to a destination that came out of content which anybody may have written.
+
+    A human who is asked and agrees knows of the destination: then nothing speaks against the agent.
+    """
 
     def see(self, record: Record) -> Iterator[Sign]:
-        """One sign for each such call, made or refused."""
+        """One sign for each such call, made or refused; calls that are held for one approval are one."""
         if record.type not in _BEGUN or record.agent is None:
+            return
+        approval = record.body.get("approval")
+        if approval is not None and record.type == _INTENT:
+            yield replace(_sign(_STRANGE_RULE, record), key=approval, withdrawn=True)
             return
         if record.body.get("what", {}).get("side_effect", "reads") == "reads":
             return
@@ -95,7 +105,7 @@ class Provenance:
         origins = cast("Mapping[str, str]", situation.get("provenance", {}))
         for argument in situation.get("arguments", []):
             if argument.get("role") == "destination" and origins.get(argument["name"]) in _STRANGE:
-                yield _sign("strange-destination", record)
+                yield replace(_sign(_STRANGE_RULE, record), key=approval)
                 return
 
 

@@ -78,6 +78,27 @@ def test_a_write_to_where_foreign_content_said_counts_for_both_origins() -> None
         assert rules(replay) == expected
 
 
+def test_what_a_human_has_agreed_to_does_not_speak_against_the_agent() -> None:
+    asked: dict[str, Any] = {
+        "approval": "ask-1",
+        "what": {"name": "t", "side_effect": "writes"},
+        "decision": {
+            "situation": {
+                "arguments": [{"name": "to", "role": "destination"}],
+                "provenance": {"to": "untrusted"},
+            }
+        },
+    }
+    held = [refused(code="pending_approval", seq=n, **asked) for n in (1, 2)]
+    other = refused(code="pending_approval", seq=3, **asked | {"approval": "ask-2"})
+    (counted,) = replayed(held)[0].standing("a", 1, NOW)[1].contributions
+    assert (counted.rule, counted.count) == ("strange-destination", 1)
+    agreed = intent(4, **asked)
+    assert rules(replayed([*held, agreed])[0]) == []
+    (left,) = replayed([*held, other, agreed])[0].standing("a", 1, NOW)[1].contributions
+    assert left.seqs == (3,)
+
+
 def test_what_guards_stop_on_the_way_out_counts_and_what_a_result_holds_does_not() -> None:
     def finding(stage: str, guard: str) -> dict[str, str]:
         return {"stage": stage, "guard": guard, "action": "block"}

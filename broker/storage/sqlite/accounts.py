@@ -1,6 +1,9 @@
 """Where does the money stand? Balances and open calls in memory, and what the open transaction changes.
 
 Kept like the ends of the logs: forgotten and read again whenever they might not be what the file says.
+
+What a call holds is written once, with the call; what an account holds is the sum over the calls that are
+open. So a call that begins writes to no account, and the two cannot disagree.
 """
 
 from dataclasses import dataclass
@@ -23,6 +26,10 @@ _MOST_BALANCES = 100_000
 """How many balances are kept in memory. Windows come and go, so there is no end to them."""
 
 
+_HELD = """select part.value ->> 0 as account, sum(part.value ->> 2) as held
+    from open_call, json_each(open_call.parts) as part group by 1"""
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """What an open call holds: in money, and in each account by its unit."""
@@ -37,8 +44,9 @@ class Accounts:
     def __init__(self, connection: Connection, *, node: str) -> None:
         self._connection = connection
         self._node = node
-        self._balances: dict[str, Balance] = {}
+        self._spent: dict[str, int] = {}
         self._open: dict[str, Held] | None = None
+        self._held: dict[str, int] = {}
         self._changed: set[str] = set()
         self._opened: dict[str, tuple[Entry, Held]] = {}
         self._closed: list[tuple[str]] = []
@@ -46,8 +54,9 @@ class Accounts:
 
     def forget(self) -> None:
         """Believe the file again."""
-        self._balances.clear()
+        self._spent.clear()
         self._open = None
+        self._held.clear()
         self._changed.clear()
         self._opened.clear()
         self._closed.clear()
@@ -73,15 +82,10 @@ class Accounts:
         held = Held(quote.amount, tuple((a, unit, quote.of(unit)) for a, unit in units.items()))
         self._all_open()[call] = held
         self._opened[call] = intent, held
-        balances, changed = (
-            self._balances,
-            self._changed,
-        )  # in here nothing is looked up twice: every call waits
+        sums = self._held  # in here nothing is looked up twice: every call waits
         for account, _, amount in held.parts:
             if amount:
-                _, spent, before = balances.get(account) or self._balance(account)
-                balances[account] = Balance(account, spent, before + amount)
-                changed.add(account)
+                sums[account] = sums.get(account, 0) + amount
         for rate in quote.rates:
             self._set(rate.account, after(rate, self.counted(rate.account), now))
 
@@ -90,13 +94,11 @@ class Accounts:
         held = self._all_open().pop(call)
         if self._opened.pop(call, None) is None:
             self._closed.append((call,))
-        balances, changed = self._balances, self._changed
         for account, unit, amount in held.parts:
-            cost = settlement.of(unit, amount)
-            if cost or amount:
-                _, spent, before = balances.get(account) or self._balance(account)
-                balances[account] = Balance(account, spent + cost, before - amount)
-                changed.add(account)
+            if amount:
+                self._let_go(account, amount)
+            if cost := settlement.of(unit, amount):
+                self._set(account, self.counted(account) + cost)
 
     def notices(self, quote: Quote) -> tuple[tuple[Notice, ...], tuple[tuple[Notice, int], ...]]:
         """What is to be said of the budgets above a call that is held now.
@@ -123,8 +125,11 @@ class Accounts:
         return tuple(told), tuple(passed)
 
     def counted(self, account: str) -> int:
-        """What an account that is not about money has come to."""
-        return self._balance(account).spent
+        """What an account has come to: spent, or counted where it is not about money."""
+        known = self._spent.get(account)
+        if known is None:
+            known = self._spent[account] = _read_spent(self._connection, account)
+        return known
 
     def count(self, account: str) -> None:
         """Count one more in an account that is not about money."""
@@ -133,13 +138,13 @@ class Accounts:
     def forget_past(self, after: str, now: int) -> str | None:
         """See `JournalStore.forget_windows`; `now` is Unix time in microseconds."""
         rows = self._connection.execute(
-            "select account, spent, held from budget where account > ? order by account limit ?",
-            (after, _AT_ONCE),
+            "select account, spent from budget where account > ? order by account limit ?", (after, _AT_ONCE)
         ).fetchall()
-        gone = [row[0] for row in rows if row[0] not in self._changed and _is_past(Balance(*row), now)]
+        self._all_open()
+        gone = [a for a, spent in rows if a not in self._changed and self._is_past(a, spent, now)]
         self._connection.executemany("delete from budget where account = ?", [(one,) for one in gone])
         for account in gone:
-            self._balances.pop(account, None)
+            self._spent.pop(account, None)
             self._levels.pop(account, None)
         return rows[-1][0] if len(rows) == _AT_ONCE else None
 
@@ -166,27 +171,29 @@ class Accounts:
             self._closed.clear()
         if self._changed:
             self._connection.executemany(
-                "insert into budget values (?, ?, ?, ?) on conflict (account) do update set"
-                " spent = excluded.spent, held = excluded.held, level = excluded.level",
-                [
-                    (b.account, b.spent, b.held, self._level(b.account))
-                    for b in map(self._balance, self._changed)
-                ],
+                "insert into budget values (?, ?, ?) on conflict (account) do update set"
+                " spent = excluded.spent, level = excluded.level",
+                [(a, self.counted(a), self._level(a)) for a in self._changed],
             )
             self._changed.clear()
-            if len(self._balances) > _MOST_BALANCES:
-                self._balances.clear()
+            if len(self._spent) > _MOST_BALANCES:
+                self._spent.clear()
                 self._levels.clear()
 
     def _set(self, account: str, value: int) -> None:
-        self._balances[account] = Balance(account, value, 0)
+        self._spent[account] = value
         self._changed.add(account)
 
+    def _let_go(self, account: str, amount: int) -> None:
+        left = self._held[account] - amount
+        if left:
+            self._held[account] = left
+        else:
+            del self._held[account]
+
     def _balance(self, account: str) -> Balance:
-        known = self._balances.get(account)
-        if known is None:
-            known = self._balances[account] = read_balance(self._connection, account)
-        return known
+        self._all_open()
+        return Balance(account, self.counted(account), self._held.get(account, 0))
 
     def _level(self, account: str) -> int:
         known = self._levels.get(account)
@@ -204,19 +211,34 @@ class Accounts:
                 call: Held(held, tuple((a, Unit(unit), amount) for a, unit, amount in orjson.loads(parts)))
                 for call, held, parts in rows
             }
+            self._held = {account: held for account, held in self._connection.execute(_HELD)}
         return self._open
 
-
-def _is_past(balance: Balance, now: int) -> bool:
-    """Whether an account is as good as one that was never used."""
-    if balance.account.startswith(RATE):
-        return balance.spent <= now
-    _, *window_and_unit = balance.account.rsplit("#", 2)
-    return not balance.held and len(window_and_unit) == 2 and over(window_and_unit[0], now / MICRO)
+    def _is_past(self, account: str, spent: int, now: int) -> bool:
+        """Whether an account is as good as one that was never used."""
+        if account.startswith(RATE):
+            return spent <= now
+        _, *window_and_unit = account.rsplit("#", 2)
+        return (
+            account not in self._held and len(window_and_unit) == 2 and over(window_and_unit[0], now / MICRO)
+        )
 
 
 def read_balance(connection: Connection, account: str) -> Balance:
     """One balance as the file has it; zero for an account never seen."""
-    row = connection.execute("select spent, held from budget where account = ?", (account,)).fetchone()
-    spent, held = row or (0, 0)
-    return Balance(account, spent, held)
+    query = f"select coalesce((select held from ({_HELD}) where account = ?1), 0)"  # noqa: S608
+    held = connection.execute(query, (account,)).get
+    return Balance(account, _read_spent(connection, account), held)
+
+
+def read_balances(connection: Connection) -> list[Balance]:
+    """Every balance as the file has it, by account, in one moment."""
+    query = f"""with open_parts as ({_HELD})
+        select account, coalesce(spent, 0), coalesce(held, 0)
+        from budget full join open_parts using (account) order by account"""  # noqa: S608
+    return [Balance(*row) for row in connection.execute(query)]
+
+
+def _read_spent(connection: Connection, account: str) -> int:
+    row = connection.execute("select spent from budget where account = ?", (account,)).fetchone()
+    return row[0] if row else 0

@@ -15,7 +15,7 @@ from broker.audit.interface import CallFilter, EndedCall, Entry, Filter, LogHead
 from broker.errors import StorageUnavailable
 from broker.ledger.interface import Balance, Override, Unit
 from broker.model import Clock
-from broker.storage.sqlite.accounts import read_balance
+from broker.storage.sqlite.accounts import read_balance, read_balances
 from broker.storage.sqlite.call_list import CallList
 from broker.storage.sqlite.connection import Connection
 from broker.storage.sqlite.logs import SEQ_BITS, SEQ_MASK
@@ -209,8 +209,7 @@ class SqliteLedger:
     async def balances(self) -> list[Balance]:
         """See `LedgerReader`."""
         try:
-            rows = self._reader.execute("select account, spent, held from budget order by account")
-            return [Balance(*row) for row in rows]
+            return read_balances(self._reader)
         except apsw.Error as error:
             raise unavailable(error) from error
 

@@ -72,7 +72,7 @@ def test_a_reader_cannot_write(tmp_path: Path):
     path = tmp_path / "broker.db"
     prepare(path)
     with pytest.raises(apsw.ReadOnlyError):
-        connect_reader(path).execute("insert into budget values ('agent:a', 1, 0, 0)")
+        connect_reader(path).execute("insert into budget values ('agent:a', 1, 0)")
 
 
 def test_tables_are_strict(tmp_path: Path):
@@ -87,7 +87,7 @@ def test_tables_are_strict(tmp_path: Path):
 def test_a_migrated_file_is_left_as_it_is(tmp_path: Path):
     path = tmp_path / "broker.db"
     prepare(path)
-    connect_writer(path).execute("insert into budget values ('agent:a', 1, 0, 0)")
+    connect_writer(path).execute("insert into budget values ('agent:a', 1, 0)")
     prepare(path)
     assert connect_reader(path).execute("select spent from budget").get == 1
 

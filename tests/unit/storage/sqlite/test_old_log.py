@@ -40,6 +40,7 @@ async def old(tmp_path: Path) -> Path:
         for table in SINCE:
             connection.execute(f"drop table {table}")
         connection.execute("alter table agent_secret drop column launch")
+        connection.execute("alter table budget add column held integer not null default 0")
         connection.execute(f"pragma user_version={BEFORE}")
     return path
 

@@ -204,7 +204,8 @@ class Scribe:
         if record.decision:
             facts["decision"] = _decision(record.decision)
             if principal and record.target:
-                situation = looked_at(principal, record.target, record.params, record.situation)
+                hidden = record.disguise.restored if record.disguise else ()
+                situation = looked_at(principal, record.target, record.params, record.situation, hidden)
                 facts["decision"]["situation"] = situation
         return facts | _findings(record.findings)
 

@@ -1038,6 +1038,7 @@ THREATS = (
                         "test_a_tool_that_no_rule_names_is_given_the_pseudonym",
                         "test_another_agent_another_task_and_another_organisation_restore_nothing",
                         "test_a_delegate_restores_what_it_was_shown_and_guesses_nothing",
+                        "test_what_agents_say_to_each_other_in_a_task_goes_on_by_name",
                         "test_numbers_that_were_never_given_out_restore_nothing_and_are_told",
                         "test_who_writes_a_page_cannot_name_a_value_that_is_found_later",
                         "test_a_row_that_is_put_elsewhere_or_altered_stands_for_nothing",

@@ -54,6 +54,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.act: Act = _nothing
+        self.answer = "done"
 
     async def open(self, settings: BaseModel, host: Host) -> None:
         pass
@@ -66,7 +67,7 @@ class Desk:
 
     async def invoke(self, request: Request, line: Line) -> Answer:
         await self.act(line)
-        return Answer({"content": [{"type": "text", "text": "done"}]})
+        return Answer({"content": [{"type": "text", "text": self.answer}]})
 
     async def watch(self, uri: str) -> None:
         pass

@@ -7,7 +7,7 @@ restored, and only where a policy says so; nobody is ever handed the value itsel
 
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from broker.model import AgentId
@@ -128,9 +128,15 @@ class Disguise:
         return {one.name: one for one in await self.store.known(await self._who(), names)}
 
     async def share(self, names: Collection[str], agent: AgentId) -> None:
-        """See `PseudonymStore.share`."""
+        """Another agent of the transaction is shown what the caller writes to it."""
         if names:
             await self.store.share(await self._who(), names, agent)
+
+    async def take(self, names: Collection[str], agent: AgentId) -> None:
+        """The caller is shown what another agent of the transaction answers it."""
+        if names:
+            who = await self._who()
+            await self.store.share(replace(who, agent=agent), names, who.agent)
 
     def covered(self, text: str) -> str:
         """A text with pseudonyms for all that was restored in this call."""

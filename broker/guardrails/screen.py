@@ -9,7 +9,7 @@ from functools import partial
 import anyio
 import anyio.to_thread
 
-from broker.errors import Because, Blocked
+from broker.errors import Because, Blocked, BrokerError
 from broker.guardrails import walk
 from broker.guardrails.armed import UNREAD, Armed
 from broker.guardrails.conduct import Conduct, Rulings
@@ -96,7 +96,7 @@ class Screen:
         try:
             content = _fitting(await reading.veil.before(content), content, reading)
             return reading.veil.after(await self._screen(content, reading))
-        except Blocked:
+        except BrokerError:
             raise
         except Exception as error:  # what cannot be read is not passed on, whatever the reason
             raise self._unreadable(error, reading) from error

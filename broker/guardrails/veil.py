@@ -54,12 +54,15 @@ class Veil:
         names = {n for n in all_names(content) if n.rpartition("_")[0] in self.armed.conduct.kinds}
         if not names:
             return content
+        agent = self.scene.target.agent
+        if agent is not None and self.stage is Stage.RESULT:
+            await disguise.take(names, agent)
         known = await disguise.known(names)
         if self.stage is Stage.RESULT:
             return without_brackets(content, names - known.keys(), self._flag(LOOK_ALIKE))
         without_brackets(content, names - known.keys(), self._flag(UNKNOWN))  # they stay: only told
-        if self.scene.target.agent is not None:
-            await disguise.share(known.keys(), self.scene.target.agent)
+        if agent is not None:
+            await disguise.share(known.keys(), agent)
         return self._restored(content, known)
 
     def again(self, message: Message) -> list[Verdict]:
@@ -88,6 +91,8 @@ class Veil:
         hidden = self._hidden(message, merged)
         issued = await disguise.issue(hidden, names_in(message.text))
         self.names |= issued
+        if self.stage is Stage.ARGUMENTS and self.scene.target.agent is not None:
+            await disguise.share(issued.values(), self.scene.target.agent)
         for value in hidden:
             name = issued.get(value.text)
             if name is not None and self.stage is Stage.PROMPT:

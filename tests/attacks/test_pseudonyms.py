@@ -152,6 +152,22 @@ async def test_a_delegate_restores_what_it_was_shown_and_guesses_nothing():
         assert post.sent == ["<EMAIL_1>", BELA, "<EMAIL_3>"]
 
 
+async def test_what_agents_say_to_each_other_in_a_task_goes_on_by_name():
+    async with house() as (place, post):
+        lead, researcher = await place.enrol("lead", "lead"), await place.enrol("researcher")
+        token = await lead.token()
+
+        async def act(line: Any) -> None:
+            await researcher.call("mail__send", {"to": "<EMAIL_1>"}, delegation=line.delegation)
+            place.desk.answer = await looks_up(researcher, "bela", delegation=line.delegation)
+
+        place.desk.act = act
+        answer = await lead.call("desk__ask", {"text": f"write to {ANNA}, tell me of bela"}, token=token)
+        assert answer["result"]["content"][0]["text"] == "<EMAIL_2>"
+        await lead.call("mail__send", {"to": "<EMAIL_2>"}, token=token)
+        assert post.sent == [ANNA, BELA]
+
+
 async def test_numbers_that_were_never_given_out_restore_nothing_and_are_told():
     async with house() as (place, post):
         ada = await place.enrol("ada")

@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 import pytest
 
-from broker.connector import Connector, ToolFailed
+from broker.connector import Connector, ToolFailed, UpstreamUnreachable
 from broker.payloads import Payloads
 from tests.agency import Agency, Member, agency, why
 
@@ -57,6 +57,8 @@ class Post:
         async def send(to: str, text: str = "") -> dict[str, str]:
             """Send a mail; says to whom."""
             self.sent.append(f"{to}: {text}" if text else to)
+            if text == "gone":
+                raise UpstreamUnreachable(f"the mailbox {to} is out of reach")
             if text == "fail":
                 raise ToolFailed(f"no such mailbox {to}")
             return {"sent_to": to}
@@ -119,7 +121,7 @@ async def test_what_a_tool_says_of_what_it_was_given_is_not_shown_whatever_rules
         ada = await place.enrol("ada")
         token = await ada.token()
         await looks_up(ada, token=token)
-        for text in ("", "fail"):
+        for text in ("", "fail", "gone"):
             answer = await ada.call("mail__send", {"to": "<EMAIL_1>", "text": text}, token=token)
             assert ANNA not in json.dumps(answer)
             assert "<EMAIL_1>" in json.dumps(answer)
@@ -221,8 +223,8 @@ async def test_a_value_does_not_lose_where_it_came_from_by_having_been_a_name(la
             assert situation["provenance"] == {"to": origin}
 
 
-async def test_erasing_a_person_leaves_a_name_that_stands_for_nothing():
-    async with house() as (place, post):
+async def test_erasing_a_person_leaves_a_name_that_stands_for_nothing(tmp_path: Path):
+    async with house(state=tmp_path) as (place, post):
         ada = await place.enrol("ada")
         token = await ada.token()
         await looks_up(ada, token=token)
@@ -231,6 +233,7 @@ async def test_erasing_a_person_leaves_a_name_that_stands_for_nothing():
         await ada.call("mail__send", {"to": "<EMAIL_1>"}, token=token)
         await ada.call("mail__send", {"to": "<EMAIL_2>"}, token=token)
         assert post.sent == ["<EMAIL_1>", BELA]
+        assert _sql(tmp_path, "select name from pseudonym order by name") == [("EMAIL_2",), ("IBAN_1",)]
         assert await looks_up(ada, token=token) == "<EMAIL_3>"
 
 
@@ -271,9 +274,9 @@ async def test_a_row_that_is_put_elsewhere_or_altered_stands_for_nothing(tmp_pat
         assert post.sent == ["<EMAIL_1>"] * 2
 
 
-def _sql(state: Path, statement: str) -> None:
+def _sql(state: Path, statement: str) -> list[Any]:
     connection = apsw.Connection(str(state / "broker.db"))
     try:
-        connection.execute(statement)
+        return connection.execute(statement).fetchall()
     finally:
         connection.close()

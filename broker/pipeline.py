@@ -7,7 +7,8 @@ The order is the security argument, so it is written here and configured nowhere
 
 * authenticate: what follows speaks of a principal, never of a token
 * resolve: what this chain may not see does not exist for it; nothing runs for strangers
-* screen arguments: guards may redact, and what follows must judge what will really be sent
+* screen arguments: guards may redact, pseudonyms are put back where a policy says so, and what follows must
+  judge what will really be sent
 * decide: on the final arguments and on all that the transaction has read, for every actor of the chain;
   where a rule wants it, a human agrees first
 * reserve and record intent: one durable commit before anything leaves; a crash cannot hide a call

@@ -245,6 +245,7 @@ async def running(settings: Settings, folder: Path = Path()) -> AsyncGenerator[A
             journal=back.journal,
             inflight=inflight,
             transactions=transactions,
+            pseudonyms=back.store.pseudonyms,
             results=_results(settings, back),
             reputation=reputation,
         )

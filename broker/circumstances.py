@@ -5,7 +5,7 @@ target, and the situation. Of the arguments that rules can speak about it holds 
 that the operator has marked with `record: true`; of all others only that they were there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, cast
@@ -37,8 +37,22 @@ _LONGEST_TEXT = 200
 _CALM = Situation()
 
 
-def looked_at(principal: Principal, target: Target, params: Json, situation: Situation) -> Json:
-    """What a decision looked at, as facts of a record. What is as always is left out."""
+def looked_at(
+    principal: Principal,
+    target: Target,
+    params: Json,
+    situation: Situation,
+    hidden: Collection[str] = (),
+) -> Json:
+    """What a decision looked at, as facts of a record. What is as always is left out.
+
+    Args:
+        principal: who called.
+        target: what.
+        params: with what.
+        situation: what it was judged on besides.
+        hidden: texts that must not be in a record.
+    """
     facts: Json = {"actors": [_actor(agent) for agent in principal.actors]}
     if target.labels:
         facts["labels"] = sorted(target.labels)
@@ -52,7 +66,7 @@ def looked_at(principal: Principal, target: Target, params: Json, situation: Sit
         if value != usual:
             facts[name] = value
     if target.arguments:
-        facts["arguments"] = [_argument(argument, params) for argument in target.arguments]
+        facts["arguments"] = [_argument(argument, params, hidden) for argument in target.arguments]
     if situation.taint:
         facts["taint"] = sorted(situation.taint)
     if situation.provenance:
@@ -71,7 +85,7 @@ def _actor(agent: Agent) -> Json:
     return facts
 
 
-def _argument(argument: Argument, params: Json) -> Json:
+def _argument(argument: Argument, params: Json, hidden: Collection[str]) -> Json:
     """A declared argument, and the values it had as far as they are recorded: none where it was not there."""
     facts: Json = {"name": argument.name}
     if argument.scale is not None:
@@ -85,7 +99,8 @@ def _argument(argument: Argument, params: Json) -> Json:
     if not found:
         return facts
     recorded = argument.scale is not None or argument.record
-    if not recorded or len(found) > _MOST_VALUES or any(len(str(v)) > _LONGEST_TEXT for v in found):
+    long = len(found) > _MOST_VALUES or any(len(str(v)) > _LONGEST_TEXT for v in found)
+    if not recorded or long or any(text in str(v) for v in found for text in hidden):
         return facts | {"unrecorded": len(found)}
     return facts | {"values": [_whole(v) if isinstance(v, int) else v for v in found]}
 

@@ -22,7 +22,7 @@
 Types know no protocol; `broker/edges/translate.py` holds the only mapping to the wires.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -69,6 +69,13 @@ class BrokerError(Exception):
         self.hint = hint
         self.because = tuple(because)
         self.call_id = call_id
+
+    def rephrase(self, text: Callable[[str], str]) -> None:
+        """Put everything that it says in other words."""
+        self.message = text(self.message)
+        self.args = (self.message,)
+        self.hint = self.hint and text(self.hint)
+        self.because = tuple(Because(because.rule, text(because.text)) for because in self.because)
 
     def as_object(self) -> dict[str, Any]:
         """The one shape of an error in MCP `structuredContent`, HTTP bodies and `--json`."""

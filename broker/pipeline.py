@@ -7,7 +7,8 @@ The order is the security argument, so it is written here and configured nowhere
 
 * authenticate: what follows speaks of a principal, never of a token
 * resolve: what this chain may not see does not exist for it; nothing runs for strangers
-* screen arguments: guards may redact, and what follows must judge what will really be sent
+* screen arguments: guards may redact, pseudonyms are put back where a policy says so, and what follows must
+  judge what will really be sent
 * decide: on the final arguments and on all that the transaction has read, for every actor of the chain;
   where a rule wants it, a human agrees first
 * reserve and record intent: one durable commit before anything leaves; a crash cannot hide a call
@@ -23,7 +24,8 @@ meanwhile, in whichever process, ends it (`broker/inflight.py`).
 Tools, resources, prompts, completions and models all take this path. There is no second one.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -32,12 +34,14 @@ from broker.audit.interface import Receipt
 from broker.catalog.interface import Catalog
 from broker.connector import Line
 from broker.consents import Consents, Question
-from broker.errors import Because, Denied, InvalidRequest, UnknownTarget, UpstreamRefused
+from broker.errors import Because, BrokerError, Denied, InvalidRequest, UnknownTarget, UpstreamRefused
 from broker.flow.transactions import Transactions, Turn
 from broker.formats import FORMATS
 from broker.grants import Delegator
 from broker.guardrails.interface import Action, Finding, Guards
+from broker.guardrails.pseudonyms import Disguise, Holder, PseudonymStore
 from broker.guardrails.relay import ScreenedCaller, add_new
+from broker.guardrails.restoring import meant
 from broker.guardrails.scene import Scene, inward, outward
 from broker.identity.interface import Authenticator
 from broker.inflight import InFlight
@@ -89,6 +93,7 @@ class Pipeline:
         journal: Journal,
         inflight: InFlight,
         transactions: Transactions,
+        pseudonyms: PseudonymStore,
         results: Results,
         reputation: Reputation,
     ) -> None:
@@ -102,6 +107,7 @@ class Pipeline:
         self.journal = journal
         self.inflight = inflight
         self.transactions = transactions
+        self.pseudonyms = pseudonyms
         self.results = results
         self.reputation = reputation
 
@@ -111,10 +117,11 @@ class Pipeline:
         Raises:
             BrokerError: one of the tree in `broker/errors.py`, with the call's id.
         """
-        async with self.journal.recorded(call) as record:
+        async with self.journal.recorded(call) as record, _covered(record):
             principal = await self._authenticate(record)
             target = record.target = self._resolve(principal, call)
-            scene = Scene.of(principal, target)
+            record.disguise = Disguise(self.pseudonyms, partial(self._holder, principal, call))
+            scene = Scene.of(principal, target, record.disguise)
             params = await self.guards.screen(call.params, outward(target), scene, record.findings)
             record.params = params
             await self._observe(record, principal, target, params)
@@ -248,11 +255,16 @@ class Pipeline:
             said: Json = {"message": refusal.message, "data": refusal.data}
             if _redacts(record):
                 said = {"message": f"`{target.connector}` refused; {WITHHELD}", "data": None}
-            scene = Scene.of(principal, target)
+            scene = Scene.of(principal, target, record.disguise)
             safe = await self.guards.screen(said, inward(target), scene, record.findings)
             refusal.message, refusal.data = safe["message"], safe["data"]
             self._remember(record, target, safe)
             raise
+
+    async def _holder(self, principal: Principal, call: Call) -> Holder:
+        """Whose pseudonyms a call reads and writes."""
+        transaction = await self.transactions.of(principal, call)
+        return Holder(principal.organisation, principal.subject, transaction, principal.agent.id)
 
     async def _screen_result(self, record: CallRecord, scene: Scene, body: Json) -> Json:
         """What may be handed out of a result; its transaction remembers what it has shown."""
@@ -288,7 +300,7 @@ class Pipeline:
 
     def _remember(self, record: CallRecord, target: Target, body: Json) -> None:
         if record.turn is not None:
-            record.seen = self.transactions.see(record.turn, target, body)
+            record.seen = self.transactions.see(record.turn, target, meant(body, record.disguise))
 
     async def _hand_over(self, call: Call, principal: Principal, hop: Grant) -> str:
         parent = call.delegation or call.token
@@ -298,7 +310,7 @@ class Pipeline:
     def _line(self, record: CallRecord, principal: Principal, target: Target) -> Line:
         call = record.call
         level = call.meta.get("io.modelcontextprotocol/logLevel")
-        scene = Scene.of(principal, target)
+        scene = Scene.of(principal, target, record.disguise)
         caller = ScreenedCaller(call.caller, self.guards, scene, record.findings, FORMATS.get(call.method))
         return Line(
             call_id=call.id,
@@ -311,6 +323,17 @@ class Pipeline:
             meter=record.meter,
             trace={k: v for k in ("traceparent", "tracestate") if isinstance(v := call.meta.get(k), str)},
         )
+
+
+@asynccontextmanager
+async def _covered(record: CallRecord) -> AsyncGenerator[None]:
+    """Let no refusal tell the caller what was put in the place of its pseudonyms."""
+    try:
+        yield
+    except BrokerError as error:
+        if record.disguise is not None:
+            error.rephrase(record.disguise.covered)
+        raise
 
 
 def _with_guards(decision: Decision, findings: Sequence[Finding], approved: frozenset[str]) -> Decision:

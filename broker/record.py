@@ -24,6 +24,7 @@ from broker.errors import BrokerError, PendingApproval
 from broker.flow.step import Seen
 from broker.flow.transactions import Turn
 from broker.guardrails.interface import FURTHER, Finding
+from broker.guardrails.pseudonyms import Disguise
 from broker.idempotency import Claim, Earlier
 from broker.ledger.interface import Budget, Notice, Quote, Settlement, Unit
 from broker.model import Answer, Argument, Call, Json, Principal, Situation, Target
@@ -58,6 +59,8 @@ class CallRecord:
     approval: Approval | None = None
     """What humans have agreed to, where rules want that."""
     findings: list[Finding] = field(default_factory=list[Finding])
+    disguise: Disguise | None = None
+    """The pseudonyms that stand in it for what somebody is not shown."""
     quote: Quote | None = None
     settlement: Settlement | None = None
     dispatched: bool = False
@@ -201,7 +204,8 @@ class Scribe:
         if record.decision:
             facts["decision"] = _decision(record.decision)
             if principal and record.target:
-                situation = looked_at(principal, record.target, record.params, record.situation)
+                hidden = record.disguise.restored if record.disguise else ()
+                situation = looked_at(principal, record.target, record.params, record.situation, hidden)
                 facts["decision"]["situation"] = situation
         return facts | _findings(record.findings)
 

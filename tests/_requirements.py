@@ -19,6 +19,7 @@ BYPASS = "attacks/test_policy_bypass.py"
 CONTENT = "attacks/test_secrets_in_content.py"
 ORDERS = "attacks/test_injected_orders.py"
 DEFINITIONS = "attacks/test_tool_definitions.py"
+PSEUDONYMS = "attacks/test_pseudonyms.py"
 EVASION = "attacks/test_guard_evasion.py"
 TAMPERING = "attacks/test_log_tampering.py"
 EXPORTED = "attacks/test_export_tampering.py"
@@ -976,6 +977,21 @@ THREATS = (
                 },
             ),
             Requirement(
+                "guards:binary:typed",
+                "What images, audio and blobs really are is told by their first bytes: programs do not get"
+                " through, what poses as another format is recorded.",
+                {
+                    "unit/guardrails/test_binary.py": (
+                        "test_a_blob_is_what_its_first_bytes_say",
+                        "test_what_is_no_base64_is_said_so",
+                        "test_a_program_is_never_passed_on_whatever_it_says_it_is",
+                        "test_another_type_than_it_says_is_passed_on_and_recorded",
+                        "test_an_exception_for_one_blob_holds_for_no_other",
+                        "test_a_rule_that_redacts_blobs_stops_them_because_nothing_can_stand_in_their_place",
+                    ),
+                },
+            ),
+            Requirement(
                 "guards:time:linear",
                 "Reading takes time in proportion to the text, whatever the text is.",
                 {
@@ -988,6 +1004,75 @@ THREATS = (
                         "test_what_takes_longer_than_allowed_to_read_is_not_passed_on",
                         "test_large_content_above_the_limit_is_refused_without_being_read",
                         "test_large_content_is_read_in_another_thread_while_others_go_on",
+                    ),
+                },
+            ),
+        ),
+    ),
+    Threat(
+        "Values behind pseudonyms",
+        "An agent, or who writes what it reads, wants the values that it is not shown, or has them sent astray.",
+        (
+            Requirement(
+                "guards:pseudonyms:unseen",
+                "What is pseudonymised is shown to the caller in no result, error or record, and lies on no disk"
+                " unencrypted.",
+                {
+                    PSEUDONYMS: (
+                        "test_an_agent_works_with_what_it_never_sees",
+                        "test_what_a_tool_says_of_what_it_was_given_is_not_shown_whatever_rules_say_of_its_results",
+                        "test_no_value_is_on_the_disk_in_a_record_or_in_the_logs",
+                    ),
+                    "unit/guardrails/test_pseudonyms.py": (
+                        "test_a_tool_that_echoes_what_was_restored_does_not_show_it",
+                        "test_what_is_restored_is_recorded_without_the_value_and_names_whom_it_is_about",
+                    ),
+                },
+            ),
+            Requirement(
+                "guards:pseudonyms:holder",
+                "A value is put back only for an agent that was shown its pseudonym in the same transaction, and"
+                " only for tools that a rule names.",
+                {
+                    PSEUDONYMS: (
+                        "test_a_tool_that_no_rule_names_is_given_the_pseudonym",
+                        "test_another_agent_another_task_and_another_organisation_restore_nothing",
+                        "test_a_delegate_restores_what_it_was_shown_and_guesses_nothing",
+                        "test_what_agents_say_to_each_other_in_a_task_goes_on_by_name",
+                        "test_numbers_that_were_never_given_out_restore_nothing_and_are_told",
+                        "test_who_writes_a_page_cannot_name_a_value_that_is_found_later",
+                        "test_a_row_that_is_put_elsewhere_or_altered_stands_for_nothing",
+                    ),
+                    "contract/test_pseudonyms.py": (
+                        "test_nobody_else_and_no_other_transaction_is_given_a_value",
+                        "test_an_agent_that_was_shown_a_name_by_another_has_it_and_only_that",
+                        "test_two_processes_give_no_name_twice",
+                    ),
+                    "unit/guardrails/test_pseudonyms.py": (
+                        "test_a_model_reads_names_and_its_caller_the_values_that_it_has_said_itself",
+                        "test_restoring_does_not_make_arguments_larger_than_they_may_be",
+                    ),
+                },
+            ),
+            Requirement(
+                "guards:pseudonyms:judged",
+                "Rules judge the value that will be sent, and know where it came from.",
+                {
+                    PSEUDONYMS: (
+                        "test_rules_judge_the_value_that_will_be_sent_and_not_its_name",
+                        "test_a_value_does_not_lose_where_it_came_from_by_having_been_a_name",
+                    ),
+                },
+            ),
+            Requirement(
+                "guards:pseudonyms:forgotten",
+                "Values go with the person, and when their time is over; no number means another value later.",
+                {
+                    PSEUDONYMS: ("test_erasing_a_person_leaves_a_name_that_stands_for_nothing",),
+                    "contract/test_pseudonyms.py": (
+                        "test_values_go_when_they_have_rested_for_a_day_and_their_numbers_are_not_given_again",
+                        "test_erasing_a_person_takes_their_values_and_no_number_is_given_again",
+                        "test_a_value_whose_key_is_gone_stands_for_nothing_and_gets_a_new_name",
                     ),
                 },
             ),

@@ -22,7 +22,7 @@ from broker.app import App, running
 from broker.connector import Answer, Connector, Host, Line, Offer, Request, Upstream
 from broker.identity.clients import digest, new_secret
 from broker.model import Agent, AgentId, AgentStatus, MicroUSD, OrganisationId
-from broker.settings import ConnectorSettings, FederationSettings, Settings, TokenSettings
+from broker.settings import ApprovalSettings, ConnectorSettings, FederationSettings, Settings, TokenSettings
 from broker.testing import _Installed, _Package
 from tests.unit.edges.house import envelope, modern
 
@@ -54,6 +54,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.act: Act = _nothing
+        self.answer = "done"
 
     async def open(self, settings: BaseModel, host: Host) -> None:
         pass
@@ -66,7 +67,7 @@ class Desk:
 
     async def invoke(self, request: Request, line: Line) -> Answer:
         await self.act(line)
-        return Answer({"content": [{"type": "text", "text": "done"}]})
+        return Answer({"content": [{"type": "text", "text": self.answer}]})
 
     async def watch(self, uri: str) -> None:
         pass
@@ -211,6 +212,7 @@ async def agency(
     state: Path | None = None,
     tokens: TokenSettings | None = None,
     federation: Mapping[str, FederationSettings] | None = None,
+    approvals: ApprovalSettings | None = None,
     **more: Upstream,
 ) -> AsyncGenerator[Agency]:
     """Everything real but the network.
@@ -220,6 +222,7 @@ async def agency(
         state: where the state is kept, for more than one life of it.
         tokens: how tokens are given out.
         federation: who else vouches for agents.
+        approvals: how humans are waited for.
         more: further connectors, by name.
     """
     desk, shelf = Desk(), Desk()
@@ -235,6 +238,7 @@ async def agency(
             policies_dir=policies,
             tokens=tokens or TokenSettings(),
             federation=dict(federation or {}),
+            approvals=approvals or ApprovalSettings(),
             connectors={name: ConnectorSettings(use=name) for name in more}
             | {
                 "notes": ConnectorSettings(use="notes"),

@@ -118,6 +118,19 @@ class Transactions:
             self._hear(reading, text)
         return self._turn(str(transaction), reading, [token, task] if task else [token], target, params)
 
+    async def of(self, principal: Principal, call: Call) -> str:
+        """The transaction that a call belongs to, before it has its turn.
+
+        Raises:
+            Denied: its token and its task belong to different transactions.
+        """
+        token, task = principal.transaction, self._task_name(principal, call)
+        known = self._owners.get(token)
+        if known is not None and task is None:
+            return known
+        transaction, _ = await self._join(token, task)
+        return transaction
+
     async def moved(self, turn: Turn) -> bool:
         """Whether another process has gone on with the transaction: then the call is to be judged again."""
         step = turn.step

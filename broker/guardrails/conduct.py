@@ -2,17 +2,23 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 from broker.documents import Node, read_yaml
 from broker.errors import ConfigurationError
 from broker.guardrails.interface import Action, Detector, Reviewer, Scene, Stage
+from broker.guardrails.pseudonyms import kind_of
 from broker.patterns import matches
 
 _FILE_KEYS = ("guard", "mode", "unread", "ignore", "settings", "rules")
 _CONDITIONS = ("stages", "direction", "tools", "labels", "roles")
 _MOST_COMPILED = 10_000
+_SAYABLE = [action for action in Action if action is not Action.RESTORE]
+
+RESTORING = frozenset({Stage.ARGUMENTS, Stage.COMPLETION})
+"""Where pseudonyms may be replaced by what they stand for: what a tool is given, what a model answers."""
 _STAGES = list(Stage)
 
 
@@ -46,6 +52,8 @@ class Rule:
     labels: frozenset[str] | None
     roles: frozenset[str] | None
     actions: Mapping[str, Ruling]
+    restored: frozenset[str] | None = None
+    """Types, groups or `*` whose pseudonyms are replaced by their values here; None: it does not say."""
 
     def holds(self, stage: Stage, scene: Scene) -> bool:
         """Whether it speaks of this place."""
@@ -81,16 +89,32 @@ class Guard:
         if stage not in self.detector.stages:
             return {}
         holding = [rule.actions for rule in self.rules if rule.holds(stage, scene)]
+        put_in = self.restored(stage, scene) if stage is Stage.ARGUMENTS else frozenset[str]()
         rulings: dict[str, Ruling] = {}
         for kind, group in self.detector.types.items():
             said = (actions.get(kind) or actions.get(group) or actions.get("*") for actions in holding)
             ruling = next(filter(None, said), None)
+            if ruling and ruling.action is Action.PSEUDONYMISE and kind in put_in:
+                ruling = Ruling(Action.FLAG)  # what was just put in is not taken out again
             if ruling and ruling.action is not Action.ALLOW and kind not in self.ignored:
                 rulings[kind] = ruling
         return rulings
 
+    def restored(self, stage: Stage, scene: Scene) -> frozenset[str]:
+        """The types whose pseudonyms are replaced here. A rule that restores nothing ends the list."""
+        if stage not in RESTORING:
+            return frozenset()
+        words: set[str] = set()
+        for rule in self.rules:
+            if rule.restored is not None and rule.holds(stage, scene):
+                words |= rule.restored
+                if not rule.restored:
+                    break
+        types = self.detector.types.items()
+        return frozenset(kind for kind, group in types if not words.isdisjoint({kind, group, "*"}))
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Conduct:
     """All guards of a deployment, in the order of their names."""
 
@@ -98,6 +122,26 @@ class Conduct:
     _compiled: dict[object, tuple[Rulings, ...]] = field(
         default_factory=dict[object, tuple[Rulings, ...]], compare=False
     )
+
+    @cached_property
+    def pseudonymises(self) -> bool:
+        """Whether any rule asks for pseudonyms, or has them restored."""
+        rules = [rule for guard in self.guards for rule in guard.rules]
+        return any(
+            rule.restored or any(ruling.action is Action.PSEUDONYMISE for ruling in rule.actions.values())
+            for rule in rules
+        )
+
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """What pseudonyms begin with."""
+        return frozenset(kind_of(found) for guard in self.guards for found in guard.detector.types)
+
+    def restored(self, stage: Stage, scene: Scene) -> frozenset[tuple[str, str]]:
+        """The guards and types whose pseudonyms are replaced by what they stand for here."""
+        if stage not in RESTORING or not self.pseudonymises:
+            return frozenset()
+        return frozenset((g.detector.name, kind) for g in self.guards for kind in g.restored(stage, scene))
 
     def rulings(self, stage: Stage, scene: Scene) -> tuple[Rulings, ...]:
         """For each guard what is done about its findings here."""
@@ -185,26 +229,43 @@ def _nothing_left_open(root: Node, rules: Sequence[Rule], detector: Detector | R
 
 
 def _rule(entry: Node, detector: Detector | Reviewer, *, shadow: bool) -> Rule:
-    fields = entry.mapping((*_CONDITIONS, "mode", "approver", "do"), required=("do",))
+    fields = entry.mapping((*_CONDITIONS, "mode", "approver", "do", "restore"))
+    if not fields.keys() & {"do", "restore"}:
+        raise entry.error("the rule says nothing", "add `do`, or `restore`")
     stages = _stages(fields, detector)
     shadow = _shadow(fields.get("mode"), default=shadow)
     approver = fields["approver"].text() if "approver" in fields else "operator"
     words = {*detector.types, *detector.types.values(), "*"}
     actions: dict[str, Ruling] = {}
-    for what, node in fields["do"].pairs("`do` maps types, groups or `*` to actions"):
-        action = Action(node.one_of(list(Action)))
+    said = fields["do"].pairs("`do` maps types, groups or `*` to actions") if "do" in fields else ()
+    for what, node in said:
+        action = Action(node.one_of(_SAYABLE))
+        if action is Action.PSEUDONYMISE and stages <= {Stage.DEFINITION}:
+            raise node.error("a definition belongs to no transaction", "`redact` it")
         if action is Action.APPROVE and any(not stage.outward for stage in stages):
             raise node.error("only arguments and prompts can wait for approval", "add `direction: out`")
         quiet = shadow and action not in (Action.ALLOW, Action.FLAG)
         ruling = Ruling(Action.FLAG, action) if quiet else Ruling(action, approver=approver)
         actions[what.one_of(words)] = ruling
+    restored = _restored(fields, stages, words) if "restore" in fields else None
     return Rule(
         stages=stages,
         tools=tuple(n.text() for n in fields["tools"].items()) if "tools" in fields else None,
         labels=_texts(fields.get("labels")),
         roles=_texts(fields.get("roles")),
         actions=actions,
+        restored=None if shadow else restored,
     )
+
+
+def _restored(fields: Mapping[str, Node], stages: frozenset[Stage], words: set[str]) -> frozenset[str]:
+    """What a rule restores: in arguments of tools that it names, and in what models answer."""
+    node = fields["restore"]
+    if not stages <= RESTORING:
+        raise node.error("only arguments and completions are restored", "add `stages: [arguments]`")
+    if Stage.ARGUMENTS in stages and not fields.keys() & {"tools", "labels"}:
+        raise node.error("which tools may read the values?", "add `tools` or `labels`")
+    return frozenset(item.one_of(sorted(words)) for item in node.items())
 
 
 def _stages(fields: Mapping[str, Node], detector: Detector | Reviewer) -> frozenset[Stage]:

@@ -1,8 +1,9 @@
 """Where in a call is something read, and whose is it?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from broker.guardrails.pseudonyms import Disguise
 from broker.model import AgentId, Kind, Principal, Target
 
 
@@ -28,14 +29,14 @@ class Scene:
     target: Target
     agent: AgentId | None = None
     roles: frozenset[str] = frozenset()
-    transaction: str = ""
-    """The pseudonyms of one transaction mean nothing in another."""
+    disguise: Disguise | None = field(default=None, compare=False, repr=False)
+    """The pseudonyms of the call; None: what would get one is redacted."""
 
     @staticmethod
-    def of(principal: Principal, target: Target) -> "Scene":
+    def of(principal: Principal, target: Target, disguise: Disguise | None = None) -> "Scene":
         """The scene of a call."""
         agent = principal.agent
-        return Scene(target, agent.id, agent.roles, principal.transaction)
+        return Scene(target, agent.id, agent.roles, disguise)
 
 
 def outward(target: Target) -> Stage:

@@ -2,23 +2,25 @@
 
 import hmac
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import anyio
 import anyio.to_thread
 
-from broker.errors import Because, Blocked
+from broker.errors import Because, Blocked, BrokerError
 from broker.guardrails import walk
 from broker.guardrails.armed import UNREAD, Armed
-from broker.guardrails.conduct import Conduct, Guard, Rulings
+from broker.guardrails.conduct import Conduct, Rulings
 from broker.guardrails.fit import fits
-from broker.guardrails.interface import FURTHER, Action, Finding, Scene, Stage
+from broker.guardrails.interface import FURTHER, Action, Finding, Scene, Stage, Writing
 from broker.guardrails.message import Message, Passage, Path
 from broker.guardrails.personal.detector import NAMES_A_PERSON, PERSONAL
-from broker.guardrails.spans import Verdict, resolve, rewritten
+from broker.guardrails.restoring import RestoredText
+from broker.guardrails.spans import REPLACES, Verdict, resolve, rewritten
 from broker.guardrails.streams import ScreenedText
+from broker.guardrails.veil import Veil
 from broker.model import Json
 from broker.settings import LimitSettings
 
@@ -30,7 +32,7 @@ LARGE_WITHIN_S = 5.0
 
 Handle = Callable[[str], bytes]
 
-_TAKES_OUT = frozenset({Action.REDACT, Action.BLOCK})
+_TAKES_OUT = REPLACES | {Action.BLOCK}
 _THREADS = 2
 _MOST_FINDINGS = 64
 _LONGEST_PLACE = 200
@@ -47,6 +49,7 @@ class _Reading:
     findings: list[Finding]
     rulings: Sequence[Rulings]
     limits: walk.Limits
+    veil: Veil
     blocked: list[Because] = field(default_factory=list[Because])
     safe_keys: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -55,7 +58,7 @@ class _Reading:
         return f"{self.stage} of `{self.scene.target.name}`"
 
     def look(self, message: Message) -> list[Verdict]:
-        return self.armed.look(message, self.rulings)
+        return self.armed.look(message, self.rulings) + self.veil.again(message)
 
 
 class Screen:
@@ -91,8 +94,9 @@ class Screen:
         """See `Guards.screen`."""
         reading = self._begin(stage, scene, findings)
         try:
-            return await self._screen(content, reading)
-        except Blocked:
+            content = _fitting(await reading.veil.before(content), content, reading)
+            return reading.veil.after(await self._screen(content, reading))
+        except BrokerError:
             raise
         except Exception as error:  # what cannot be read is not passed on, whatever the reason
             raise self._unreadable(error, reading) from error
@@ -112,8 +116,10 @@ class Screen:
         except Exception as error:
             raise self._unreadable(error, reading) from error
 
-    def stream(self, stage: Stage, scene: Scene, findings: list[Finding]) -> ScreenedText:
+    def stream(self, stage: Stage, scene: Scene, findings: list[Finding]) -> Writing:
         """Screen a text while it is being written. A reviewer does not read streams: its file says what then.
+
+        What would get a new pseudonym is redacted: none can be kept while a text is under way.
 
         Raises:
             Blocked: a reviewer is in force whose file says to pass nothing on that it has not read.
@@ -121,9 +127,10 @@ class Screen:
         reading = self._begin(stage, scene, findings)
         unread = [reading.armed.unread(n) for n, _ in reading.armed.reviewers if reading.rulings[n]]
         self._settle(reading, "", unread)
-        return ScreenedText(
-            partial(self._look_at, reading), partial(self._settle, reading), reading.limits.size
-        )
+        size = reading.limits.size
+        text = ScreenedText(partial(self._look_at, reading), partial(self._settle, reading), size)
+        known = reading.veil.given_back()
+        return RestoredText(text, known, reading.veil.put, size) if known else text
 
     def _look_at(self, reading: _Reading, text: str) -> Sequence[Verdict]:
         try:
@@ -142,7 +149,10 @@ class Screen:
     def _begin(self, stage: Stage, scene: Scene, findings: list[Finding]) -> _Reading:
         armed = self._armed
         rulings = armed.conduct.rulings(stage, scene)
-        return _Reading(armed, stage, scene, findings, rulings, self._limits[stage])
+        limits = self._limits[stage]
+        about = partial(self._named, armed)
+        veil = Veil(armed, stage, scene, limits.size, partial(_note, findings), self._digest, about)
+        return _Reading(armed, stage, scene, findings, rulings, limits, veil)
 
     async def _screen(self, content: Json, reading: _Reading) -> Json:
         armed, large = reading.armed, False
@@ -161,6 +171,7 @@ class Screen:
             verdicts += await armed.review(message, verdicts, reading.rulings)
         if not verdicts:
             return content
+        await reading.veil.issue(message, [v for v in verdicts if not self._is_excepted(message, v, reading)])
         if large:
             return await anyio.to_thread.run_sync(
                 self._act, content, message, verdicts, reading, limiter=self._threads
@@ -190,13 +201,7 @@ class Screen:
             raise ValueError("redacting does not come to an end")
         if not changes:
             return content
-        safe = walk.replaced(content, changes)
-        if reading.stage is Stage.RESULT and not fits(safe, reading.scene.target):
-            raise Blocked(
-                f"{reading.what}: without what a guard takes out it does not fit its `outputSchema`",
-                hint="ask an operator: the finding is in the record of this call",
-            )
-        return safe
+        return _fitting(walk.replaced(content, changes), content, reading)
 
     def _rewrite(self, message: Message, verdicts: Sequence[Verdict], reading: _Reading) -> list[Passage]:
         """Record the verdicts; the passages that are others now."""
@@ -209,17 +214,17 @@ class Screen:
         changed: list[Passage] = []
         for number, here in by_passage.items():
             passage, start = message.passages[number], message.starts[number]
-            moved = [replace(v, start=v.start - start, end=v.end - start) for v in here]
+            moved = [_moved(v, start, passage, reading.veil.names) for v in here]
             place = self._place(passage, reading)
             for verdict in moved:
                 self._record(passage, place, verdict, reading)
-            if not (passage.is_key or passage.blob) and any(v.action is Action.REDACT for v in moved):
-                value = rewritten(passage.value, moved, _label)
+            if not (passage.is_key or passage.blob) and any(v.action in REPLACES for v in moved):
+                value = rewritten(passage.value, moved, partial(_instead, reading.veil.names))
                 changed.append(replace(passage, value=value))
         return changed
 
     def _is_excepted(self, message: Message, verdict: Verdict, reading: _Reading) -> bool:
-        if not self._excepted:
+        if not self._excepted or verdict.type == UNREAD:
             return False
         guard = reading.armed.conduct.guards[verdict.guard].detector.name
         number = message.number_at(verdict.start)
@@ -230,7 +235,7 @@ class Screen:
     def _record(self, passage: Passage, place: str, verdict: Verdict, reading: _Reading) -> None:
         """What cannot be rewritten is blocked: a key without changing what the object means, and a blob."""
         fixed = passage.is_key or passage.blob is not None
-        action = Action.BLOCK if fixed and verdict.action is Action.REDACT else verdict.action
+        action = Action.BLOCK if fixed and verdict.action in REPLACES else verdict.action
         text = _meant(passage, verdict.start, verdict.end)
         ruling = reading.rulings[verdict.guard].get(verdict.type)
         finding = Finding(
@@ -244,31 +249,21 @@ class Screen:
             would=verdict.would,
             via=verdict.via,
             approver=ruling.approver if ruling and action is Action.APPROVE else "",
-            person=self._person(reading.armed.guards[verdict.guard], verdict.type, text, action),
+            person=b"" if action in _TAKES_OUT else self._named(reading.armed, verdict, text),
         )
-        self._note(reading, finding)
+        _note(reading.findings, finding)
         if action is Action.BLOCK:
             reading.blocked.append(Because(finding.rule, f"at `{place}`"))
 
     def _record_unread(self, verdict: Verdict, reading: _Reading) -> None:
         guard = reading.armed.names[verdict.guard]
         finding = Finding(guard, reading.stage, UNREAD, verdict.action, "", 0, "")
-        self._note(reading, finding)
+        _note(reading.findings, finding)
         if verdict.action is Action.BLOCK:
             reading.blocked.append(Because(finding.rule, "the guard failed"))
 
-    def _note(self, reading: _Reading, finding: Finding) -> None:
-        """Add a finding. Beyond a number of them only that there are more: records are bounded.
-
-        One that asks for consent is never left out: what is not in the list is not asked.
-        """
-        if len(reading.findings) < _MOST_FINDINGS or finding.action is Action.APPROVE:
-            reading.findings.append(finding)
-        elif len(reading.findings) == _MOST_FINDINGS:
-            reading.findings.append(replace(finding, type=FURTHER))
-
     def _unreadable(self, error: Exception, reading: _Reading) -> Blocked:
-        self._note(reading, Finding("screen", reading.stage, UNREAD, Action.BLOCK, "", 0, ""))
+        _note(reading.findings, Finding("screen", reading.stage, UNREAD, Action.BLOCK, "", 0, ""))
         if isinstance(error, walk.TooBigError):
             return Blocked(f"{reading.what}: {error}", hint="ask for less, or in smaller parts")
         return Blocked(
@@ -276,12 +271,12 @@ class Screen:
             hint="nothing was passed on; it may hold bytes that are not text",
         )
 
-    def _person(self, guard: Guard, kind: str, text: str, action: Action) -> bytes:
-        """Whom a text names that is passed on, as a keyed hash; nothing where it names nobody."""
-        if self._handle is None or action in _TAKES_OUT:
+    def _named(self, armed: Armed, verdict: Verdict, text: str) -> bytes:
+        """Whom a text names that a guard has found, as a keyed hash; nothing where it names nobody."""
+        detector = armed.guards[verdict.guard].detector
+        if self._handle is None or detector.name != PERSONAL:
             return b""
-        named = guard.detector.name == PERSONAL and guard.detector.types.get(kind) in NAMES_A_PERSON
-        return self._handle(text) if named else b""
+        return self._handle(text) if detector.types.get(verdict.type) in NAMES_A_PERSON else b""
 
     def _digest(self, value: str) -> str:
         # Not `hmac.digest`: that lets go of the interpreter lock, which costs more than the hash.
@@ -313,6 +308,39 @@ def _meant(passage: Passage, start: int, end: int) -> str:
 
 def _label(verdict: Verdict, _: str) -> str:
     return f"[redacted:{verdict.type}]"
+
+
+def _instead(names: Mapping[str, str], verdict: Verdict, text: str) -> str:
+    return f"<{names[text]}>" if verdict.action is Action.PSEUDONYMISE else _label(verdict, text)
+
+
+def _moved(verdict: Verdict, start: int, passage: Passage, names: Mapping[str, str]) -> Verdict:
+    """A verdict in the offsets of its passage. Where there is no pseudonym for a text, it is redacted."""
+    first, end = verdict.start - start, verdict.end - start
+    unnamed = verdict.action is Action.PSEUDONYMISE and passage.value[first:end] not in names
+    return replace(verdict, start=first, end=end, action=Action.REDACT if unnamed else verdict.action)
+
+
+def _note(findings: list[Finding], finding: Finding) -> None:
+    """Add a finding. Beyond a number of them only that there are more: records are bounded.
+
+    One that asks for consent is never left out: what is not in the list is not asked.
+    """
+    if len(findings) < _MOST_FINDINGS or finding.action is Action.APPROVE:
+        findings.append(finding)
+    elif len(findings) == _MOST_FINDINGS:
+        findings.append(replace(finding, type=FURTHER))
+
+
+def _fitting(safe: Json, content: Json, reading: _Reading) -> Json:
+    """A result that was changed, if it still keeps its tool's promise."""
+    changed = safe is not content and reading.stage is Stage.RESULT
+    if changed and not fits(safe, reading.scene.target):
+        raise Blocked(
+            f"{reading.what}: without what a guard takes out it does not fit its `outputSchema`",
+            hint="ask an operator: the finding is in the record of this call",
+        )
+    return safe
 
 
 def _refusal(reading: _Reading) -> Blocked:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from broker.guardrails.interface import Action
 
+REPLACES = frozenset({Action.PSEUDONYMISE, Action.REDACT})
 _STRICTNESS = {action: n for n, action in enumerate(Action)}
 
 
@@ -68,11 +69,11 @@ def _union(a: Verdict, b: Verdict) -> Verdict:
 
 
 def rewritten(text: str, verdicts: Sequence[Verdict], substitute: Callable[[Verdict, str], str]) -> str:
-    """The text with each stretch that is redacted replaced; flagged ones stay."""
+    """The text with each stretch replaced that something else is to stand for; flagged ones stay."""
     pieces: list[str] = []
     at = 0
     for verdict in verdicts:
-        if verdict.action is Action.REDACT:
+        if verdict.action in REPLACES:
             pieces += (text[at : verdict.start], substitute(verdict, text[verdict.start : verdict.end]))
             at = verdict.end
     return "".join((*pieces, text[at:]))

@@ -12,6 +12,7 @@ from broker.credentials import CredentialStore
 from broker.definitions import PinStore
 from broker.flow.interface import FlowStore
 from broker.grants import GrantKeeper
+from broker.guardrails.pseudonyms import PseudonymStore
 from broker.idempotency import FirstCalls
 from broker.identity.interface import AgentStore, KeyStore, ReplayStore, Standing
 from broker.journal import JournalStore
@@ -45,3 +46,4 @@ class Store:
     pruning: PruningStore
     backups: BackupStore
     first_calls: FirstCalls
+    pseudonyms: PseudonymStore

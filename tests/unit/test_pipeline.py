@@ -169,6 +169,7 @@ class House:
             journal=journal,
             inflight=self.inflight,
             transactions=Transactions(MemoryFlow(), b"k" * 32),
+            pseudonyms=None,
             results=results(),
             reputation=reputation(),
         )

@@ -4,7 +4,7 @@ import getpass
 import re
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -66,6 +66,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Screen a text as the broker would, and say what was found and what would be passed on."""
+    from broker.edges.cli.trial_names import trial_disguise
     from broker.guardrails.scene import Stage
     from broker.guardrails.screen import Screen
 
@@ -73,7 +74,8 @@ def check(
     content = {"text": _given(text, file)}
     screen = Screen(settings.limits, _conduct(settings), b"broker guard check, which keeps nothing")
     findings: list[Finding] = []
-    scene, at, refusal = _scene(tool, label, role), Stage(_one_of(stage, list(Stage))), None
+    at, refusal = Stage(_one_of(stage, list(Stage))), None
+    scene = replace(_scene(tool, label, role), disguise=trial_disguise())
 
     async def screened() -> dict[str, object]:
         return await screen.screen(content, at, scene, findings)

@@ -29,6 +29,7 @@ from broker.storage.sqlite.operators import SqliteOperators
 from broker.storage.sqlite.payloads import SqlitePayloads
 from broker.storage.sqlite.pins import SqlitePins
 from broker.storage.sqlite.pruning import SqlitePruning
+from broker.storage.sqlite.pseudonyms import SqlitePseudonyms
 from broker.storage.sqlite.reading import SqliteLedger, SqliteLog
 from broker.storage.sqlite.writer import Writer
 from broker.storage.store import Store
@@ -94,6 +95,7 @@ async def open_store(
                 pruning=SqlitePruning(writer),
                 backups=SqliteBackups(path),
                 first_calls=SqliteFirstCalls(reader, clock),
+                pseudonyms=SqlitePseudonyms(writer),
             )
         finally:
             with anyio.CancelScope(shield=True):

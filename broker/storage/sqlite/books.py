@@ -32,6 +32,7 @@ from broker.storage.sqlite.operator_books import OperatorBooks
 from broker.storage.sqlite.payload_books import PayloadBooks
 from broker.storage.sqlite.pin_books import PinBooks
 from broker.storage.sqlite.pruning_books import PruningBooks
+from broker.storage.sqlite.pseudonym_books import PseudonymBooks
 from broker.storage.sqlite.sightings import Sightings
 from broker.storage.sqlite.standing import Standing
 
@@ -59,7 +60,8 @@ class Books:
         self.operators = OperatorBooks(connection, self._logs)
         self.pins = PinBooks(connection, self._logs)
         self.payloads = PayloadBooks(connection, self._logs, keys, keeps=keeps)
-        self.pruning = PruningBooks(connection, self._logs, keys, self.payloads)
+        self.pseudonyms = PseudonymBooks(connection, self._logs, keys, self.payloads)
+        self.pruning = PruningBooks(connection, self._logs, keys, self.payloads, self.pseudonyms)
         self._standing = Standing(connection)
         self._sightings = Sightings(connection)
         self._flow = FlowBooks(connection)

@@ -73,7 +73,7 @@ class PayloadBooks:
         facts: Facts = {**entry.facts, payload.part.value: committed(payload, secret[-SALT_BYTES:])}
         people: list[SubjectId] = []
         if payload.people:
-            people = facts["subjects"] = sorted({self._person(entry.log, named) for named in payload.people})
+            people = facts["subjects"] = sorted({self.person(entry.log, named) for named in payload.people})
         receipt = self._logs.append(Entry(entry.log, entry.event, facts, entry.call, entry.agent))
         day = self._logs.now // MICRO // _DAY_S
         keeps = self._keeps and payload.complete
@@ -172,6 +172,7 @@ class PayloadBooks:
         """Destroy what names people about whom nothing is kept any more."""
         strangers = self._all(
             "select id from subject where not exists (select 1 from payload_subject where subject = id)"
+            " and not exists (select 1 from pseudonym_subject where subject = id)"
         )
         self._keys.destroy([subject for (subject,) in strangers])
         for row in strangers:
@@ -186,6 +187,12 @@ class PayloadBooks:
             (subject,),
         )
         count: int = run("select changes()").get
+        for table in ("pseudonym", "pseudonym_subject"):
+            run(
+                f"delete from {table} where (scope, name) in"  # noqa: S608 - made of constants
+                " (select scope, name from pseudonym_subject where subject = ?)",
+                (subject,),
+            )
         run(
             "delete from payload_subject where payload in"
             " (select payload from payload_subject where subject = ?)",
@@ -194,7 +201,7 @@ class PayloadBooks:
         run("delete from subject where id = ?", (subject,))
         return count
 
-    def _person(self, log: str, named: Identifier) -> SubjectId:
+    def person(self, log: str, named: Identifier) -> SubjectId:
         """Whom this names, enrolled if nobody has named them before."""
         known = self._people.get((log, named))
         if known is None:

@@ -7,6 +7,7 @@ from broker.storage.sqlite.connection import Connection
 from broker.storage.sqlite.keyring import KeyRing
 from broker.storage.sqlite.logs import SEQ_BITS, SEQ_MASK, Logs
 from broker.storage.sqlite.payload_books import PayloadBooks
+from broker.storage.sqlite.pseudonym_books import PseudonymBooks
 
 STEP = 5000
 """How many payloads or records one step removes at most."""
@@ -15,11 +16,19 @@ STEP = 5000
 class PruningBooks:
     """The writer's side of it: everything here is in one transaction."""
 
-    def __init__(self, connection: Connection, logs: Logs, keys: KeyRing, payloads: PayloadBooks) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        logs: Logs,
+        keys: KeyRing,
+        payloads: PayloadBooks,
+        pseudonyms: PseudonymBooks,
+    ) -> None:
         self._connection = connection
         self._logs = logs
         self._keys = keys
         self._payloads = payloads
+        self._pseudonyms = pseudonyms
 
     def names(self) -> list[str]:
         """See `PruningStore.names`."""
@@ -28,6 +37,7 @@ class PruningBooks:
     def prune_payloads(self, log: str, day: int, entry: Callable[[int], Entry]) -> int:
         """See `PruningStore.prune_payloads`."""
         self._payloads.flush()
+        self._pseudonyms.expire()
         self._keys.destroy(self._keys.days_before(log, day))
         first, end = self._bounds(log)
         run = self._connection.execute
@@ -36,6 +46,7 @@ class PruningBooks:
             (first, end, day, STEP),
         ).fetchall()
         if not rows:
+            self._payloads.forget_strangers()
             return 0
         self._connection.executemany("delete from payload where id = ?", rows)
         self._connection.executemany("delete from payload_subject where payload = ?", rows)

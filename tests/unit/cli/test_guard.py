@@ -29,6 +29,20 @@ def test_where_a_text_stands_decides_what_is_done_about_it(deployment):
     assert [finding["action"] for finding in answer["findings"]] == ["flag"]
 
 
+def test_a_rule_about_pseudonyms_can_be_tried(deployment):
+    rules = deployment.config.parent / "policies" / "guardrails" / "personal.yaml"
+    rules.parent.mkdir(exist_ok=True)
+    rules.write_text("guard: personal\nrules:\n  - do: {contact: pseudonymise, '*': flag}\n")
+    try:
+        text = "anna.kovacs@firma-k.hu, bela@firma-k.hu, <EMAIL_1>, anna.kovacs@firma-k.hu"
+        answer = deployment.json("guard", "check", text)
+    finally:
+        rules.unlink()
+    assert answer["text"] == "<EMAIL_1>, <EMAIL_2>, [EMAIL_1], <EMAIL_1>"
+    actions = [finding["action"] for finding in answer["findings"]]
+    assert sorted(actions) == ["flag", "pseudonymise", "pseudonymise", "pseudonymise"]
+
+
 @pytest.mark.parametrize("words", [("--stage", "resutl"), ("--file", "/nonexistent")])
 def test_a_mistake_is_told(deployment, words):
     assert deployment.run("guard", "check", *words).returncode == 2

@@ -210,6 +210,7 @@ class House:
             journal=Journal(self, b"k" * 32),
             inflight=InFlight(self),
             transactions=Transactions(MemoryFlow(), b"k" * 32),
+            pseudonyms=None,
             results=results(),
             reputation=reputation(),
         )

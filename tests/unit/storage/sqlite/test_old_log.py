@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 BEFORE = 5
 """The version of the file before there was `0010_reading.sql`."""
 SINCE = (
+    "pseudonym_subject",
+    "pseudonym_holder",
+    "pseudonym",
+    "pseudonym_scope",
     "audit_feed",
     "audit_call_agent",
     "audit_call_name",

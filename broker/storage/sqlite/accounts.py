@@ -211,7 +211,7 @@ class Accounts:
                 call: Held(held, tuple((a, Unit(unit), amount) for a, unit, amount in orjson.loads(parts)))
                 for call, held, parts in rows
             }
-            self._held = {account: held for account, held in self._connection.execute(_HELD)}
+            self._held = {row[0]: row[1] for row in self._connection.execute(_HELD)}
         return self._open
 
     def _is_past(self, account: str, spent: int, now: int) -> bool:
